@@ -1,0 +1,58 @@
+"""The registries, children of mmengine's, in scope ``mmseg``.
+
+A class registered here is found by its bare name from every config whose ``default_scope`` is ``'mmseg'``; a name that is
+not found here is looked for in mmengine.
+"""
+
+from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
+from mmengine.registry import DATASETS as MMENGINE_DATASETS
+from mmengine.registry import EVALUATOR as MMENGINE_EVALUATOR
+from mmengine.registry import HOOKS as MMENGINE_HOOKS
+from mmengine.registry import LOG_PROCESSORS as MMENGINE_LOG_PROCESSORS
+from mmengine.registry import LOOPS as MMENGINE_LOOPS
+from mmengine.registry import METRICS as MMENGINE_METRICS
+from mmengine.registry import MODEL_WRAPPERS as MMENGINE_MODEL_WRAPPERS
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
+from mmengine.registry import OPTIMIZERS as MMENGINE_OPTIMIZERS
+from mmengine.registry import PARAM_SCHEDULERS as MMENGINE_PARAM_SCHEDULERS
+from mmengine.registry import RUNNERS as MMENGINE_RUNNERS
+from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
+from mmengine.registry import VISBACKENDS as MMENGINE_VISBACKENDS
+from mmengine.registry import VISUALIZERS as MMENGINE_VISUALIZERS
+from mmengine.registry import WEIGHT_INITIALIZERS as MMENGINE_WEIGHT_INITIALIZERS
+from mmengine.registry import Registry
+
+__all__ = [
+    "ALL_REGISTRIES", "DATASETS", "DATA_SAMPLERS", "EVALUATOR", "HOOKS", "LOG_PROCESSORS", "LOOPS", "METRICS", "MODELS",
+    "MODEL_WRAPPERS", "OPTIMIZERS", "OPTIM_WRAPPERS", "PARAM_SCHEDULERS", "RUNNERS", "TRANSFORMS", "VISBACKENDS",
+    "VISUALIZERS", "WEIGHT_INITIALIZERS",
+]
+
+
+def _child(parent: Registry, name: str) -> Registry:
+    return Registry(name, parent=parent, scope="mmseg")
+
+
+RUNNERS = _child(MMENGINE_RUNNERS, "runner")
+LOOPS = _child(MMENGINE_LOOPS, "loop")
+HOOKS = _child(MMENGINE_HOOKS, "hook")
+DATASETS = _child(MMENGINE_DATASETS, "dataset")
+DATA_SAMPLERS = _child(MMENGINE_DATA_SAMPLERS, "data sampler")
+TRANSFORMS = _child(MMENGINE_TRANSFORMS, "transform")
+MODELS = _child(MMENGINE_MODELS, "model")
+MODEL_WRAPPERS = _child(MMENGINE_MODEL_WRAPPERS, "model_wrapper")
+WEIGHT_INITIALIZERS = _child(MMENGINE_WEIGHT_INITIALIZERS, "weight initializer")
+OPTIMIZERS = _child(MMENGINE_OPTIMIZERS, "optimizer")
+OPTIM_WRAPPERS = _child(MMENGINE_OPTIM_WRAPPERS, "optim_wrapper")
+PARAM_SCHEDULERS = _child(MMENGINE_PARAM_SCHEDULERS, "parameter scheduler")
+METRICS = _child(MMENGINE_METRICS, "metric")
+EVALUATOR = _child(MMENGINE_EVALUATOR, "evaluator")
+VISUALIZERS = _child(MMENGINE_VISUALIZERS, "visualizer")
+VISBACKENDS = _child(MMENGINE_VISBACKENDS, "vis_backend")
+LOG_PROCESSORS = _child(MMENGINE_LOG_PROCESSORS, "log_processor")
+
+ALL_REGISTRIES = (
+    RUNNERS, LOOPS, HOOKS, DATASETS, DATA_SAMPLERS, TRANSFORMS, MODELS, MODEL_WRAPPERS, WEIGHT_INITIALIZERS, OPTIMIZERS,
+    OPTIM_WRAPPERS, PARAM_SCHEDULERS, METRICS, EVALUATOR, VISUALIZERS, VISBACKENDS, LOG_PROCESSORS,
+)

@@ -1,0 +1,62 @@
+"""The lesions, and the forms in which their masks travel: four bits, four channels, one index map."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["IGNORE", "LESIONS", "flatten_masks", "pack_masks", "unpack_masks"]
+
+LESIONS = ("MA", "HE", "EX", "SE")
+"""Lesion order everywhere in this project: IDRiD's own numbering."""
+
+IGNORE = 255
+"""Value of a target pixel that counts in no loss and no metric."""
+
+_FLATTEN_ORDER = (2, 1, 3, 0)
+"""Channels in the order they are painted into an index map, so that small lesions win: EX, HE, SE, MA on top."""
+
+
+def pack_masks(masks: Tensor) -> Tensor:
+    """Pack binary masks into one byte a pixel.
+
+    Args:
+        masks: ``(..., C, H, W)`` uint8 or bool, non-zero where the lesion is, C at most 7.
+
+    Returns:
+        uint8 ``(..., H, W)``; bit c is lesion c.
+    """
+    bits = (masks != 0).to(torch.uint8)
+    weights = (2 ** torch.arange(masks.shape[-3], device=masks.device)).to(torch.uint8)
+    return (bits * weights[:, None, None]).sum(-3, dtype=torch.uint8)
+
+
+def unpack_masks(packed: Tensor, num_classes: int = len(LESIONS)) -> Tensor:
+    """The inverse of :func:`pack_masks`; a byte of 255 becomes :data:`IGNORE` in every channel.
+
+    Args:
+        packed: uint8 ``(..., H, W)``.
+        num_classes: number of channels to unpack, at most 7.
+
+    Returns:
+        uint8 ``(..., C, H, W)`` in {0, 1, 255}.
+    """
+    shifts = torch.arange(num_classes, device=packed.device, dtype=torch.uint8)[:, None, None]
+    masks = (packed.unsqueeze(-3) >> shifts) & 1
+    return torch.where(packed.unsqueeze(-3) == IGNORE, torch.full_like(masks, IGNORE), masks)
+
+
+def flatten_masks(masks: Tensor) -> Tensor:
+    """Flatten multi-label masks into an index map; where lesions overlap, the small ones win.
+
+    Args:
+        masks: ``(..., 4, H, W)`` in {0, 1, 255}, lesions in the order of :data:`LESIONS`.
+
+    Returns:
+        long ``(..., H, W)``: 0 background, 1 MA, 2 HE, 3 EX, 4 SE, 255 ignored.
+    """
+    index = torch.zeros_like(masks[..., 0, :, :], dtype=torch.long)
+    for channel in _FLATTEN_ORDER:
+        index[masks[..., channel, :, :] == 1] = channel + 1
+    index[masks[..., 0, :, :] == IGNORE] = IGNORE
+    return index

@@ -1,0 +1,26 @@
+"""What one image carries from the data set through the network to the metric."""
+
+from __future__ import annotations
+
+from mmengine.structures import BaseDataElement, PixelData
+
+__all__ = ["SegDataSample"]
+
+
+class SegDataSample(BaseDataElement):
+    """Annotations and predictions of one image, named as in mmsegmentation 1.x.
+
+    Fields (each a :class:`mmengine.structures.PixelData`, ``.data`` is the tensor):
+
+    - ``gt_sem_seg``: multi-label uint8 ``(4, H, W)`` in {0, 1, 255}, or for softmax models long ``(1, H, W)`` with 0 for
+      background, 1 to 4 for the lesions and 255 for ignored pixels.
+    - ``probabilities``: float32 ``(4, H, W)`` in [0, 1], lesions only, in the data set's lesion order.
+    - ``pred_sem_seg``: uint8 ``(1, H, W)``, the index map: 0, or 1 + the likeliest lesion above its threshold.
+
+    Meta information: ``img_path, ori_shape (H, W), img_shape (H, W), sample_idx``.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in ("gt_sem_seg", "probabilities", "pred_sem_seg") and not isinstance(value, PixelData):
+            raise TypeError(f"SegDataSample.{name}: got {type(value).__name__}, expected PixelData(data=tensor)")
+        super().__setattr__(name, value)
