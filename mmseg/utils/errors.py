@@ -17,17 +17,18 @@ class UserError(Exception):
     """
 
 
-def nearest(name: str, choices: Iterable[str]) -> str:
+def nearest(name: str, choices: Iterable[str], likeness: float = 0.5) -> str:
     """Phrase the nearest right name for a misspelt one.
 
     Args:
         name: what the user wrote.
         choices: the names that would have been right.
+        likeness: how much alike the two must be at least, 0 to 1.
 
     Returns:
         ``"; did you mean 'X'?"`` or an empty string where nothing is near.
     """
-    found = difflib.get_close_matches(name, sorted(set(choices)), n=1, cutoff=0.5)
+    found = difflib.get_close_matches(name, sorted(set(choices)), n=1, cutoff=likeness)
     return f"; did you mean {found[0]!r}?" if found else ""
 
 

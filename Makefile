@@ -1,0 +1,35 @@
+# Two commands do everything from a fresh clone: make demo, make test.
+PYTHON ?= python3
+VENV ?= .venv
+PY = $(VENV)/bin/python
+DEMO = configs/sdcnet/sdcnetplus_r18-d8_256x256_demo_synthetic.py
+OUT = work_dirs/demo
+
+.PHONY: setup demo test lint clean
+
+setup: $(VENV)/.complete
+
+# The stamp is written last, so that an interrupted installation is done again.
+$(VENV)/.complete: requirements/runtime.txt requirements/tests.txt requirements/constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"error: got Python {v[0]}.{v[1]}, expected 3.11 or newer; name one by make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check -c requirements/constraints.txt -r requirements/runtime.txt -r requirements/tests.txt
+	@touch $@
+
+demo: setup
+	$(PY) tools/make_synthetic_dataset.py --out data/synthetic
+	$(PY) tools/train.py $(DEMO) --work-dir $(OUT)
+	$(PY) tools/test.py $(DEMO) $(OUT)/latest.pth --work-dir $(OUT) --out $(OUT)/test
+	$(PY) benchmarks/colour_threshold.py data/synthetic --json $(OUT)/test/colour_threshold.json
+	$(PY) tools/inference.py data/synthetic/images/test/synthetic_25.jpg --checkpoint $(OUT)/latest.pth --out-dir $(OUT)/output_img
+	$(PY) benchmarks/demo_summary.py $(OUT)
+
+test: setup
+	$(PY) -m pytest
+
+lint: setup
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+
+clean:
+	rm -rf $(VENV) data/synthetic work_dirs/demo

@@ -1,0 +1,6 @@
+# SDC-Net on IDRiD.
+#   python tools/train.py configs/sdcnet/sdcnet_r18-d8_512x512_40k_IDRiD.py
+# Data: IDRiD in $IDRID_ROOT. Hardware: not measured. Metric to expect: not measured.
+_base_ = [
+    '../_base_/models/sdcnet_r18-d8.py', '../_base_/datasets/IDRiD_512x512.py', '../_base_/schedules/schedule_40k.py', '../default_runtime.py'
+]

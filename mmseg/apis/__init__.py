@@ -1,0 +1,8 @@
+"""What a Python user calls."""
+
+from mmseg.apis.inferencer import LesionInferencer, inference_model
+from mmseg.apis.init import init_model, register_all_modules
+from mmseg.apis.results import write_results
+from mmseg.apis.runs import build_runner
+
+__all__ = ["LesionInferencer", "build_runner", "inference_model", "init_model", "register_all_modules", "write_results"]

@@ -1,0 +1,98 @@
+"""From a configuration and a checkpoint to a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import DefaultScope
+from torch import nn
+
+from mmseg.engine.checkpoint import checkpoint_config, read_checkpoint
+from mmseg.engine.config import check_config, load_config
+from mmseg.engine.runner import load_weights
+from mmseg.registry import MODELS
+from mmseg.utils.device import resolve_device
+
+__all__ = ["init_model", "register_all_modules"]
+
+
+def register_all_modules(init_default_scope: bool = True) -> None:
+    """Register every class of this package; the one place that imports for that purpose.
+
+    Args:
+        init_default_scope: make ``mmseg`` the scope in which bare names are looked up.
+    """
+    import mmseg.datasets
+    import mmseg.engine
+    import mmseg.evaluation
+    import mmseg.models
+    import mmseg.visualization  # noqa: F401
+
+    if init_default_scope and (DefaultScope.get_current_instance() is None or _scope_name() != "mmseg"):
+        DefaultScope.get_instance(f"mmseg-{len(DefaultScope._instance_dict)}", scope_name="mmseg")
+
+
+def _scope_name() -> str:
+    return DefaultScope.get_current_instance().scope_name
+
+
+def init_model(
+    config: str | Path | Config | None = None,
+    checkpoint: str | Path | None = None,
+    device: str | torch.device | None = None,
+    cfg_options: dict[str, Any] | None = None,
+) -> nn.Module:
+    """Build a model and load its weights, ready to predict.
+
+    Args:
+        config: a file or a configuration; None takes the one inside the checkpoint.
+        checkpoint: written by ``tools/train.py``; None leaves the weights as initialised.
+        device: such as 'cpu' or 'cuda:0'; None takes a GPU where there is one.
+        cfg_options: overrides by dotted key.
+
+    Returns:
+        the segmentor in evaluation mode, with ``cfg``, ``dataset_meta`` (classes, palette) and ``checkpoint_meta``.
+
+    Raises:
+        UserError: a file is missing or faulty, or the weights do not fit.
+    """
+    register_all_modules()
+    target = resolve_device(None if device is None else str(device))
+    loaded = read_checkpoint(checkpoint) if checkpoint is not None else None
+    if config is None:
+        if loaded is None:
+            raise ValueError("init_model: got neither config nor checkpoint, expected at least one")
+        config = checkpoint_config(loaded, checkpoint)
+    if not isinstance(config, Config):
+        config = load_config(config)
+    if cfg_options:
+        config.merge_from_dict(cfg_options)
+    check_config(config)
+    model = revert_sync_batchnorm(build_model(config))
+    meta: dict[str, Any] = {}
+    if loaded is not None:
+        load_weights(model, loaded["state_dict"], str(checkpoint))
+        meta = loaded.get("meta", {})
+    model.cfg, model.checkpoint_meta, model.dataset_meta = config, meta, _dataset_meta(config, meta)
+    return model.to(target).eval()
+
+
+def build_model(config: Config) -> nn.Module:
+    """The segmentor of a configuration, with its data preprocessor, uninitialised."""
+    model = dict(config.model)
+    if "data_preprocessor" in config:
+        model.setdefault("data_preprocessor", config.data_preprocessor)
+    return MODELS.build(model)
+
+
+def _dataset_meta(config: Config, meta: dict[str, Any]) -> dict[str, Any]:
+    """Classes and palette: the checkpoint's, else those of the data set class."""
+    if "classes" in meta:
+        return dict(classes=tuple(meta["classes"]), palette=[tuple(colour) for colour in meta["palette"]])
+    from mmseg.datasets import LesionDataset
+
+    return dict(LesionDataset.METAINFO)

@@ -1,0 +1,97 @@
+"""What a segmentation becomes on the disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from mmseg.apis.inferencer import Segmentation
+from mmseg.structures.retina import retina_mask
+from mmseg.utils.errors import UserError
+from mmseg.visualization import draw_overlay
+
+__all__ = ["summarise", "write_results"]
+
+
+def summarise(found: Segmentation) -> dict[str, dict[str, float | int]]:
+    """Per lesion: ``pixels``, ``retina_share`` (0 to 1, of the field of view) and ``regions`` (8-connected)."""
+    retina = int(retina_mask(found.image).sum())
+    summary: dict[str, dict[str, float | int]] = {}
+    for name, mask in zip(found.classes, found.masks, strict=True):
+        pixels = int(mask.sum())
+        regions = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)[0] - 1
+        summary[name] = dict(pixels=pixels, retina_share=pixels / max(retina, 1), regions=int(regions))
+    return summary
+
+
+def write_results(
+    found: Segmentation,
+    out_dir: str | Path,
+    name: str,
+    checkpoint: dict[str, Any],
+    save_probabilities: bool = False,
+) -> list[Path]:
+    """Write the pictures, masks and numbers of one photograph.
+
+    Args:
+        found: what was segmented.
+        out_dir: folder, made where it does not exist.
+        name: the beginning of every file name.
+        checkpoint: what describes the model, written into the JSON file.
+        save_probabilities: write ``<name>.npz`` with ``probabilities`` float32 ``(C, H, W)``, too.
+
+    Returns:
+        the paths written: ``<name>_overlay.png``, ``<name>_mask.png`` (index map, with the palette of the data set),
+        ``<name>_<LESION>.png`` (0/255), ``<name>.json`` and, if asked for, ``<name>.npz``.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    out_dir = Path(out_dir)
+    paths = []
+    try:
+        out_dir.mkdir(parents=True, exist_ok=True)
+        overlay = draw_overlay(found.image, found.masks, found.classes, found.palette)
+        paths.append(_write_png(out_dir / f"{name}_overlay.png", cv2.cvtColor(overlay, cv2.COLOR_RGB2BGR)))
+        paths.append(_write_indexed(out_dir / f"{name}_mask.png", found))
+        for lesion, mask in zip(found.classes, found.masks, strict=True):
+            paths.append(_write_png(out_dir / f"{name}_{lesion}.png", mask.astype(np.uint8) * np.uint8(255)))
+        report = dict(
+            image=str(found.path) if found.path else None,
+            size=[found.image.shape[1], found.image.shape[0]],
+            lesions=summarise(found),
+            thresholds=found.thresholds,
+            classes=list(found.classes),
+            checkpoint=checkpoint,
+        )
+        paths.append(out_dir / f"{name}.json")
+        paths[-1].write_text(json.dumps(report, indent=2) + "\n")
+        if save_probabilities:
+            paths.append(out_dir / f"{name}.npz")
+            np.savez_compressed(paths[-1], probabilities=found.probabilities.astype(np.float32))
+    except OSError as error:
+        raise UserError(f"{error.filename or out_dir}: cannot be written ({error.strerror})") from error
+    return paths
+
+
+def _write_png(path: Path, image: np.ndarray) -> Path:
+    """Write through Python, so that a failure has a reason (OpenCV only returns False)."""
+    ok, data = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 3])
+    if not ok:
+        raise OSError(0, "OpenCV could not encode the picture", str(path))
+    path.write_bytes(data.tobytes())
+    return path
+
+
+def _write_indexed(path: Path, found: Segmentation) -> Path:
+    """The index map as a palette PNG: its values are the classes, its colours those of the data set."""
+    from PIL import Image
+
+    picture = Image.fromarray(found.index_map)
+    picture.putpalette([0, 0, 0, *(value for colour in found.palette for value in colour)])
+    picture.save(path)
+    return path

@@ -1,0 +1,12 @@
+"""Data sets and the transforms of their batches. Nothing here knows a model."""
+
+from mmseg.datasets.idrid import IDRiDDataset
+from mmseg.datasets.lesion_dataset import LesionDataset
+from mmseg.datasets.resident import ResidentDataset
+from mmseg.datasets.synthetic_dataset import SyntheticFundusDataset
+from mmseg.datasets.transforms import BatchPhotometricDistortion, BatchRandom, BatchRandomAffine
+
+__all__ = [
+    "BatchPhotometricDistortion", "BatchRandom", "BatchRandomAffine", "IDRiDDataset", "LesionDataset", "ResidentDataset",
+    "SyntheticFundusDataset",
+]

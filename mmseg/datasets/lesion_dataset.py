@@ -1,0 +1,107 @@
+"""The base class of every data set: records in, decoded samples out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dataset import BaseDataset
+from mmengine.structures import PixelData
+
+from mmseg.datasets.reading import fit_size, read_image, read_index_map, read_mask, resize_image, resize_mask
+from mmseg.structures import LESIONS, SegDataSample
+from mmseg.utils.errors import UserError
+
+__all__ = ["LesionDataset"]
+
+
+class LesionDataset(BaseDataset):
+    """Photographs with one mask a lesion. A subclass gives :meth:`load_data_list` (records as in ``layouts.py``).
+
+    There is no per-sample pipeline: a sample is the whole photograph, decoded and reduced; augmentation runs on the batch,
+    on its device, in the data preprocessor.
+
+    Args:
+        data_root: folder of the data set.
+        split: 'train' or 'test'.
+        size: box ``(width, height)`` in pixels into which images are scaled, their shape kept; None keeps their size.
+        test_mode: give the masks at the photograph's own resolution, as the metrics need them; else at the image's.
+        metainfo: overrides of :attr:`METAINFO`.
+        indices: keep only these records (a number: the first so many).
+
+    Raises:
+        UserError: no images, or no masks, where they are expected.
+    """
+
+    METAINFO = dict(
+        classes=LESIONS,
+        palette=[(255, 64, 64), (64, 160, 255), (255, 220, 0), (0, 230, 150)],
+    )
+    LABEL_MAP_CLASSES = ("EX", "HE", "SE", "MA")
+    """Lesions of the values 1, 2, 3, 4 of a label map (M2MRF's coding)."""
+
+    def __init__(
+        self,
+        data_root: str = "",
+        split: str = "train",
+        size: tuple[int, int] | None = None,
+        test_mode: bool = False,
+        metainfo: dict | None = None,
+        indices: int | list[int] | None = None,
+    ) -> None:
+        if split not in ("train", "test"):
+            raise UserError(f"{type(self).__name__}: got split={split!r}, expected 'train' or 'test'")
+        self.split = split
+        self.size = tuple(size) if size is not None else None
+        super().__init__(data_root=data_root, metainfo=metainfo, indices=indices, test_mode=test_mode)
+
+    def prepare_data(self, idx: int) -> dict[str, Any]:
+        """Decode one photograph with its masks.
+
+        Returns:
+            ``inputs``: uint8 ``(3, h, w)``, RGB; ``data_samples``: with ``gt_sem_seg`` uint8 ``(4, H, W)`` in {0, 1}, at the
+            image's size, or in test mode at the photograph's.
+
+        Raises:
+            UserError: a file cannot be read, or image and mask differ in size.
+        """
+        info = self.get_data_info(idx)
+        image = read_image(info["img_path"])
+        height, width = image.shape[:2]
+        size = fit_size(width, height, self.size)
+        masks = self._read_masks(info, (height, width), (width, height) if self.test_mode else size)
+        image = resize_image(image, size)
+        sample = SegDataSample(
+            gt_sem_seg=PixelData(data=torch.from_numpy(masks)),
+            metainfo=dict(
+                img_path=info["img_path"], image_id=info["image_id"], sample_idx=idx,
+                ori_shape=(height, width), img_shape=(size[1], size[0]),
+            ),
+        )
+        return dict(inputs=torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))), data_samples=sample)
+
+    def _read_masks(self, info: dict[str, Any], shape: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+        """uint8 ``(4, h, w)`` in {0, 1} at ``size`` (width, height), from mask files or a label map."""
+        masks = np.zeros((len(LESIONS), size[1], size[0]), np.uint8)
+        if "label_path" in info:
+            labels = read_index_map(info["label_path"])
+            _check_shape(info["label_path"], labels, info["img_path"], shape)
+            for value, lesion in enumerate(self.LABEL_MAP_CLASSES, start=1):
+                masks[LESIONS.index(lesion)] = resize_mask((labels == value).astype(np.uint8), size)
+            return masks
+        for channel, lesion in enumerate(LESIONS):
+            path = info["mask_paths"].get(lesion)
+            if path is not None:
+                mask = read_mask(path)
+                _check_shape(path, mask, info["img_path"], shape)
+                masks[channel] = resize_mask(mask, size)
+        return masks
+
+
+def _check_shape(path: str, mask: np.ndarray, img_path: str, shape: tuple[int, int]) -> None:
+    if mask.shape != shape:
+        raise UserError(
+            f"{path}: got a mask of {mask.shape[1]}x{mask.shape[0]} pixels, expected {shape[1]}x{shape[0]} as its image "
+            f"{img_path}; is it the mask of another image?"
+        )

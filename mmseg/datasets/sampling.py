@@ -1,0 +1,26 @@
+"""Where lesions are, so that crops can be centred on them without searching."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["lesion_points"]
+
+
+def lesion_points(masks: Tensor, most: int = 4096) -> list[Tensor]:
+    """Coordinates of lesion pixels.
+
+    Args:
+        masks: ``(C, H, W)`` in {0, 1, 255}.
+        most: keep at most so many a lesion, evenly spread over the list of its pixels.
+
+    Returns:
+        one int16 ``(N, 2)`` of ``(y, x)`` a lesion; N is 0 where the lesion does not occur.
+    """
+    points = []
+    for mask in masks:
+        found = (mask == 1).nonzero()
+        step = max(1, -(-len(found) // most))
+        points.append(found[::step].to(torch.int16))
+    return points

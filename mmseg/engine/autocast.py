@@ -1,0 +1,40 @@
+"""Mixed precision on any device."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from mmengine.optim import OptimWrapper
+from torch import nn
+
+from mmseg.registry import OPTIM_WRAPPERS
+
+__all__ = ["AutocastOptimWrapper"]
+
+
+@OPTIM_WRAPPERS.register_module()
+class AutocastOptimWrapper(OptimWrapper):
+    """Run the forward pass under ``torch.autocast``, on a GPU or a CPU; weights, gradients and losses stay float32.
+
+    bfloat16 has the range of float32, so no loss scaling is needed.
+
+    Args:
+        dtype: 'bfloat16'; 'float32' switches autocast off.
+        **kwargs: of :class:`mmengine.optim.OptimWrapper`.
+    """
+
+    def __init__(self, dtype: str = "bfloat16", **kwargs: Any) -> None:
+        if dtype not in ("bfloat16", "float32"):
+            raise ValueError(f"AutocastOptimWrapper: got dtype={dtype!r}, expected 'bfloat16' or 'float32'")
+        super().__init__(**kwargs)
+        self.enabled = dtype == "bfloat16"
+
+    @contextlib.contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """Forward passes inside run in bfloat16 on the device of the model's weights."""
+        device = next(model.parameters()).device.type
+        with super().optim_context(model), torch.autocast(device, torch.bfloat16, enabled=self.enabled):
+            yield

@@ -1,0 +1,100 @@
+"""Checkpoint files: written whole or not at all, read without running anything."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pickle
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+
+from mmseg.utils.errors import UserError
+
+__all__ = ["FORMAT_VERSION", "checkpoint_config", "link_latest", "read_checkpoint", "write_checkpoint"]
+
+FORMAT_VERSION = 1
+"""Written as ``meta.format_version``; docs/checkpoints.md lists the keys."""
+
+
+def write_checkpoint(checkpoint: dict[str, Any], path: str | Path) -> None:
+    """Write a checkpoint such that ``path`` holds either what it held or the whole new file, whatever happens.
+
+    The bytes go to a temporary file in the same folder, which is flushed to the disk and then renamed.
+
+    Raises:
+        UserError: the file cannot be written; the old one is left as it was.
+    """
+    path = Path(path)
+    name = None
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            name = file.name
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+        if name is not None:
+            with contextlib.suppress(OSError):
+                Path(name).unlink()
+        free = shutil.disk_usage(path.parent).free / 2**20
+        raise UserError(f"{path}: the checkpoint could not be written ({error}); {free:.0f} MiB are free there") from error
+
+
+def link_latest(path: str | Path) -> Path:
+    """Make ``latest.pth`` beside ``path`` the same file: a hard link, or a copy where the file system has none.
+
+    A symbolic link would break when the file is mounted alone.
+    """
+    path = Path(path)
+    latest, temporary = path.with_name("latest.pth"), path.with_name(".latest.pth.new")
+    temporary.unlink(missing_ok=True)
+    try:
+        os.link(path, temporary)
+    except OSError:
+        shutil.copyfile(path, temporary)
+    return temporary.replace(latest)
+
+
+def read_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") -> dict[str, Any]:
+    """Read a checkpoint of this project; only tensors and plain data are unpickled, nothing in the file is executed.
+
+    Returns:
+        the dictionary as written, with ``state_dict`` and ``meta``.
+
+    Raises:
+        UserError: the file is missing, damaged, holds other objects, or is not a checkpoint of this project.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such checkpoint; tools/train.py writes latest.pth into its work_dir")
+    try:
+        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{path}: refused, because it is damaged or holds more than tensors and plain data, which could run code: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+    except (OSError, RuntimeError, EOFError, KeyError, ValueError) as error:
+        raise UserError(f"{path}: not a readable checkpoint ({str(error).splitlines()[0]})") from error
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise UserError(f"{path}: got no 'state_dict', expected a checkpoint written by tools/train.py")
+    return checkpoint
+
+
+def checkpoint_config(checkpoint: dict[str, Any], path: str | Path) -> Config:
+    """The configuration that travels inside a checkpoint, as plain data (it is never executed).
+
+    Raises:
+        UserError: the checkpoint carries none.
+    """
+    text = checkpoint.get("meta", {}).get("config_json")
+    if text is None:
+        raise UserError(f"{path}: the checkpoint carries no configuration; name the one it was trained with by --config")
+    return Config(json.loads(text))

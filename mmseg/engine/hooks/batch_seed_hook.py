@@ -1,0 +1,36 @@
+"""Tell the data preprocessor where in the run it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+
+from mmseg.registry import HOOKS
+
+__all__ = ["BatchSeedHook"]
+
+
+@HOOKS.register_module()
+class BatchSeedHook(Hook):
+    """Set ``seed``, ``rank``, ``world_size`` and, each step, ``iteration`` of the data preprocessor.
+
+    Augmentation draws from these alone, so that it is the same after a resume and on any number of processes.
+    """
+
+    priority = "VERY_HIGH"
+
+    def before_train(self, runner: Any) -> None:
+        """Once a run."""
+        preprocessor = _preprocessor(runner)
+        preprocessor.seed, preprocessor.rank, preprocessor.world_size = runner.seed, runner.rank, runner.world_size
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        """Once an iteration, before the model sees the batch."""
+        _preprocessor(runner).iteration = runner.iter
+
+
+def _preprocessor(runner: Any) -> Any:
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    return model.data_preprocessor

@@ -1,0 +1,74 @@
+"""When checkpoints are written, and which are kept."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+
+from mmseg.engine.checkpoint import link_latest
+from mmseg.registry import HOOKS
+
+__all__ = ["CheckpointHook"]
+
+
+@HOOKS.register_module()
+class CheckpointHook(Hook):
+    """Write ``iter_N.pth`` and ``latest.pth`` every so many iterations and at the end, and ``best_<metric>_iter_N.pth``.
+
+    Unlike mmengine's hook of this name, a file is removed only after its successor is on the disk, and ``latest.pth`` (a
+    hard link) always names the newest. Iteration-based training only.
+
+    Args:
+        interval: iterations between checkpoints.
+        max_keep_ckpts: how many ``iter_N.pth`` to keep; -1 keeps all.
+        save_best: a validation metric such as 'lesion/mDice', of which larger is better; None writes no best file.
+        by_epoch: accepted for mmsegmentation's configurations; only False is possible.
+    """
+
+    priority = "VERY_LOW"
+
+    def __init__(
+        self, interval: int = 1000, max_keep_ckpts: int = -1, save_best: str | None = None, by_epoch: bool = False
+    ) -> None:
+        if by_epoch:
+            raise ValueError("CheckpointHook: got by_epoch=True, expected False: training is counted in iterations here")
+        self.interval = interval
+        self.max_keep_ckpts = max_keep_ckpts
+        self.save_best = save_best
+        self._best: float | None = None
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Write at the interval and after the last iteration."""
+        if not (self.every_n_train_iters(runner, self.interval) or self.is_last_train_iter(runner)):
+            return
+        done = runner.iter + 1
+        path = runner.save_checkpoint(runner.work_dir, f"iter_{done}.pth", iteration=done)
+        if is_main_process():
+            link_latest(path)
+            Path(runner.work_dir, "last_checkpoint").write_text(path.name)
+            self._prune(Path(runner.work_dir), keep=done)
+
+    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        """Write the best checkpoint so far, judged by ``save_best``."""
+        score = (metrics or {}).get(self.save_best) if self.save_best else None
+        if score is None or (self._best is not None and score <= self._best):
+            return
+        self._best = score
+        prefix = f"best_{str(self.save_best).replace('/', '_')}_iter_"
+        path = runner.save_checkpoint(runner.work_dir, f"{prefix}{runner.iter}.pth", iteration=runner.iter, metrics=metrics)
+        if is_main_process():
+            for old in Path(runner.work_dir).glob(f"{prefix}*.pth"):
+                if old != path:
+                    old.unlink()
+
+    def _prune(self, folder: Path, keep: int) -> None:
+        if self.max_keep_ckpts < 0:
+            return
+        numbered = {int(m[1]): p for p in folder.glob("iter_*.pth") if (m := re.fullmatch(r"iter_(\d+)\.pth", p.name))}
+        older = sorted(n for n in numbered if n <= keep)
+        for number in older[: max(0, len(older) - self.max_keep_ckpts)]:
+            numbered[number].unlink()

@@ -1,0 +1,37 @@
+"""The loss curve as a picture."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import master_only
+from mmengine.hooks import Hook
+
+from mmseg.registry import HOOKS
+from mmseg.visualization import draw_curves
+
+__all__ = ["CurvesHook"]
+
+
+@HOOKS.register_module()
+class CurvesHook(Hook):
+    """Draw ``curves.png`` (losses, learning rate, validation metrics) into the work_dir when training ends.
+
+    The numbers are those that the logger wrote to ``<timestamp>/vis_data/scalars.json``, of this run and of those it resumed.
+    """
+
+    priority = "LOWEST"
+
+    @master_only
+    def after_train(self, runner: Any) -> None:
+        """Read what was logged and draw it."""
+        records: dict[int, dict[str, float]] = {}
+        for file in sorted(Path(runner.work_dir).glob("*/vis_data/scalars.json")):
+            for line in file.read_text().splitlines():
+                values = json.loads(line)
+                if "step" in values:
+                    records.setdefault(values["step"], {}).update(values)
+        if records:
+            draw_curves(list(records.values()), Path(runner.work_dir, "curves.png"))

@@ -1,0 +1,37 @@
+"""Pictures of test results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+from mmengine.hooks import Hook
+
+from mmseg.datasets.reading import read_image
+from mmseg.registry import HOOKS
+from mmseg.visualization import draw_overlay
+
+__all__ = ["OverlayHook"]
+
+
+@HOOKS.register_module()
+class OverlayHook(Hook):
+    """Write ``<image>_overlay.png`` for every tested image: what was predicted, at ``p > 0.5``.
+
+    Args:
+        out_dir: folder, made where it does not exist.
+    """
+
+    def __init__(self, out_dir: str) -> None:
+        self.out_dir = Path(out_dir)
+
+    def after_test_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Draw the images of one batch."""
+        self.out_dir.mkdir(parents=True, exist_ok=True)
+        info = runner.test_dataloader.dataset.metainfo
+        for sample in outputs or []:
+            masks = (sample.probabilities.data > 0.5).cpu().numpy()
+            overlay = draw_overlay(read_image(sample.img_path), masks, info["classes"], info["palette"])
+            path = self.out_dir / f"{Path(sample.img_path).stem}_overlay.png"
+            path.write_bytes(cv2.imencode(".png", cv2.cvtColor(overlay, cv2.COLOR_RGB2BGR))[1].tobytes())

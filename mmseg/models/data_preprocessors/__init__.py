@@ -1,0 +1,5 @@
+"""What happens to a batch on its device before the network sees it."""
+
+from mmseg.models.data_preprocessors.lesion_data_preprocessor import LesionDataPreprocessor
+
+__all__ = ["LesionDataPreprocessor"]

@@ -1,0 +1,53 @@
+"""The one place that asks about devices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from mmseg.utils.errors import UserError
+
+__all__ = ["default_device", "distributed_backend", "get_rng_state", "resolve_device", "set_rng_state"]
+
+
+def default_device() -> torch.device:
+    """The current GPU where there is one, else the CPU."""
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def resolve_device(name: str | None) -> torch.device:
+    """A device by name, such as 'cpu' or 'cuda:0'; None means :func:`default_device`.
+
+    Raises:
+        UserError: no such device here.
+    """
+    if name is None:
+        return default_device()
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"--device: got {name!r}, which cannot be used here ({reason}); expected 'cpu' or 'cuda:N'") from error
+    return device
+
+
+def distributed_backend() -> str:
+    """The collective library for the devices of this machine: 'nccl' or 'gloo'."""
+    return "nccl" if torch.cuda.is_available() else "gloo"
+
+
+def get_rng_state() -> dict[str, Any]:
+    """torch's random state of the CPU and of the current GPU."""
+    state: dict[str, Any] = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state()
+    return state
+
+
+def set_rng_state(state: dict[str, Any]) -> None:
+    """The inverse of :func:`get_rng_state`; a GPU's state is passed over where there is none."""
+    torch.set_rng_state(state["cpu"].cpu())
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"].cpu())

@@ -1,0 +1,42 @@
+"""What was logged, drawn over the iterations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = ["draw_curves"]
+
+
+def draw_curves(records: list[dict[str, float]], path: Path) -> None:
+    """Draw losses, learning rate and validation metrics as one PNG.
+
+    Args:
+        records: one dictionary a logging step: ``step``, ``loss``, ``lr``, losses named ``<part>.loss_<kind>``, metrics
+            named ``lesion/<metric>``.
+        path: of the picture.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    records = sorted(records, key=lambda record: record["step"])
+    names = {name for record in records for name in record}
+    groups = {
+        "loss": ["loss"],
+        "loss terms": sorted(n for n in names if "loss" in n and n != "loss"),
+        "learning rate": ["lr"],
+        "validation": sorted(n for n in names if n.startswith("lesion/m")),
+    }
+    shown = {title: group for title, group in groups.items() if names & set(group)}
+    figure, axes = plt.subplots(1, len(shown), figsize=(5.2 * len(shown), 4), squeeze=False, layout="constrained")
+    for axis, (title, group) in zip(axes[0], shown.items(), strict=True):
+        for name in group:
+            points = [(record["step"], record[name]) for record in records if name in record]
+            axis.plot(*zip(*points, strict=True), label=name)
+        axis.set(title=title, xlabel="iteration")
+        axis.grid(alpha=0.3)
+        if len(group) > 1:
+            axis.legend(fontsize=7)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

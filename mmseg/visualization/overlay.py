@@ -1,0 +1,60 @@
+"""Lesions drawn onto the photograph they were found in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+__all__ = ["draw_overlay"]
+
+
+def draw_overlay(
+    image: np.ndarray,
+    masks: np.ndarray,
+    classes: Sequence[str],
+    palette: Sequence[Sequence[int]],
+    opacity: float = 0.25,
+) -> np.ndarray:
+    """Tint each lesion in its colour, draw its contour, and add a legend below the photograph.
+
+    Args:
+        image: uint8 ``(H, W, 3)``, RGB.
+        masks: ``(C, H, W)``, non-zero where a lesion is; lesions may overlap.
+        classes: C names.
+        palette: C colours, RGB.
+        opacity: of the tint, 0 to 1; the contours are opaque.
+
+    Returns:
+        uint8 ``(H + legend, W, 3)``, RGB.
+    """
+    canvas = image.copy()
+    thickness = max(1, round(image.shape[1] / 1400))
+    for mask, colour in zip(masks, palette, strict=True):
+        inside = mask > 0
+        if not inside.any():
+            continue
+        tint = canvas[inside] * (1 - opacity) + np.asarray(colour) * opacity
+        canvas[inside] = tint.astype(np.uint8)
+        contours, _ = cv2.findContours(inside.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(canvas, contours, -1, tuple(int(v) for v in colour), thickness)
+    found = [int(cv2.connectedComponents((m > 0).astype(np.uint8))[0]) - 1 for m in masks]
+    return np.concatenate([canvas, _legend(image.shape[1], classes, palette, found)])
+
+
+def _legend(width: int, classes: Sequence[str], palette: Sequence[Sequence[int]], found: Sequence[int]) -> np.ndarray:
+    """A strip with one coloured square, name and number of regions a lesion."""
+    height = max(20, width // 32)
+    strip = np.full((height, width, 3), 24, np.uint8)
+    step, scale = width // len(classes), height / 44
+    for i, (name, colour, count) in enumerate(zip(classes, palette, found, strict=True)):
+        left, middle = i * step + height // 3, height // 2
+        box = height // 4
+        cv2.rectangle(strip, (left, middle - box), (left + 2 * box, middle + box), tuple(int(v) for v in colour), -1)
+        text = f"{name}: {count} region{'' if count == 1 else 's'}"
+        cv2.putText(
+            strip, text, (left + 3 * box, middle + round(10 * scale)), cv2.FONT_HERSHEY_SIMPLEX, scale, (235, 235, 235),
+            max(1, round(1.6 * scale)), cv2.LINE_AA,
+        )
+    return strip

@@ -1,0 +1,63 @@
+"""What the command-line tools share. Imports nothing heavy: ``--help`` must answer at once."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a checkout without installing it
+
+from mmseg.utils.errors import UserError, exit_on_user_error
+from mmseg.utils.paths import home_path
+
+__all__ = ["UserError", "add_run_arguments", "exit_on_user_error", "hint", "home_path", "options", "prepare_config"]
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what ``train.py`` and ``test.py`` have in common."""
+    parser.add_argument("--work-dir", help="where logs and checkpoints go (default: $SDCNET_HOME/work_dirs/<config name>)")
+    parser.add_argument("--cfg-options", nargs="+", metavar="KEY=VALUE", help="override config values: a.b=1 a.0.c=[1,2]")
+    parser.add_argument("--options", nargs="+", metavar="KEY=VALUE", help=argparse.SUPPRESS)
+    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="how processes start")
+    parser.add_argument("--local-rank", "--local_rank", type=int, default=0, help=argparse.SUPPRESS)
+
+
+def options(pairs: list[str] | None) -> dict[str, Any]:
+    """Parse ``KEY=VALUE`` pairs by mmengine's rules: numbers, booleans, ``[lists]`` and ``(tuples)``.
+
+    Raises:
+        UserError: a pair without '=' or a value that cannot be read.
+    """
+    from mmengine.config import DictAction
+
+    wrong = [pair for pair in pairs or [] if "=" not in pair]
+    if wrong:
+        raise UserError(f"--cfg-options: got {wrong[0]!r}, expected KEY=VALUE such as train_dataloader.batch_size=2")
+    parser = argparse.ArgumentParser(prog="--cfg-options")
+    parser.add_argument("--pairs", nargs="+", action=DictAction, default={})
+    try:
+        return parser.parse_args(["--pairs", *pairs] if pairs else []).pairs
+    except (ValueError, AssertionError) as error:
+        raise UserError(f"--cfg-options: {error}") from error
+
+
+def hint(old: str, new: str) -> None:
+    """Accept an old spelling with one line that tells the new one."""
+    print(f"note: {old} is the old spelling of {new}", file=sys.stderr)
+
+
+def prepare_config(args: argparse.Namespace) -> Any:
+    """The configuration with what the command line says of it: overrides, launcher, ``work_dir``."""
+    from mmseg.engine.config import load_config
+
+    if args.options:
+        hint("--options", "--cfg-options")
+        args.cfg_options = [*args.options, *(args.cfg_options or [])]
+    config = load_config(args.config, options(args.cfg_options))
+    config.launcher = args.launcher
+    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    config.work_dir = args.work_dir or config.get("work_dir") or str(home_path("work_dirs", Path(args.config).stem))
+    return config

@@ -1,0 +1,28 @@
+"""See what the network will see: python tools/browse_dataset.py CONFIG"""
+
+from __future__ import annotations
+
+import argparse
+
+from _cli import exit_on_user_error, home_path, options
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Write training batches, after augmentation, as pictures with their masks.")
+    parser.add_argument("config")
+    parser.add_argument("--out-dir", metavar="DIR", help="default: $SDCNET_HOME/work_dirs/browse")
+    parser.add_argument("--number", type=int, default=16, help="pictures to write")
+    parser.add_argument("--cfg-options", nargs="+", metavar="KEY=VALUE", help="override config values")
+    args = parser.parse_args()
+    with exit_on_user_error():
+        from mmseg.apis.browse import browse_dataset
+        from mmseg.engine.config import load_config
+
+        config = load_config(args.config, options(args.cfg_options))
+        out_dir = args.out_dir or home_path("work_dirs", "browse")
+        written = browse_dataset(config, out_dir, args.number)
+    print(f"{len(written)} pictures in {out_dir}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""Segment photographs: python tools/inference.py fundus.jpg --checkpoint latest.pth"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from _cli import UserError, exit_on_user_error, home_path
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Find lesions in a photograph, a folder of photographs, or a glob.")
+    parser.add_argument("inputs", nargs="*", metavar="INPUT", help="default: $SDCNET_HOME/input_img/test.jpg")
+    parser.add_argument("--checkpoint", metavar="FILE", help="default: $SDCNET_HOME/model/latest.pth")
+    parser.add_argument("--config", metavar="FILE", help="default: the config inside the checkpoint")
+    parser.add_argument("--out-dir", metavar="DIR", help="default: $SDCNET_HOME/output_img")
+    parser.add_argument("--device", help="cpu, cuda:0, ... (default: a GPU where there is one)")
+    parser.add_argument("--save-probabilities", action="store_true", help="write <name>.npz, float32 (4, H, W), too")
+    parser.add_argument("--threshold", metavar="T|MA=T,HE=T,...", help="0 to 1 (default: those in the checkpoint)")
+    parser.add_argument("--batch-size", type=int, default=1, help="photographs that go through the network together")
+    return parser.parse_args()
+
+
+def thresholds(text: str | None, classes: tuple[str, ...]) -> dict[str, float]:
+    """Parse ``0.4`` or ``MA=0.3,HE=0.5``."""
+    try:
+        if text is None:
+            return {}
+        if "=" not in text:
+            return dict.fromkeys(classes, float(text))
+        return {name.strip(): float(value) for name, value in (pair.split("=") for pair in text.split(","))}
+    except ValueError:
+        raise UserError(f"--threshold: got {text!r}, expected a number from 0 to 1 or LESION=NUMBER,LESION=NUMBER") from None
+
+
+def main() -> None:
+    args = parse_args()
+    with exit_on_user_error():
+        from mmseg.apis.folders import find_inputs, segment_files
+
+        files = find_inputs(args.inputs or [str(home_path("input_img", "test.jpg"))])
+        if args.batch_size < 1:
+            raise UserError(f"--batch-size: got {args.batch_size}, expected 1 or more")
+        from mmseg.apis import LesionInferencer
+        from mmseg.structures import LESIONS
+
+        inferencer = LesionInferencer(
+            args.checkpoint or home_path("model", "latest.pth"), args.config, args.device, thresholds(args.threshold, LESIONS)
+        )
+        out_dir = args.out_dir or home_path("output_img")
+        failed = segment_files(inferencer, files, out_dir, args.save_probabilities, args.batch_size)
+    print(f"{len(files) - failed} of {len(files)} photographs segmented; results in {out_dir}")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""Train a model: python tools/train.py CONFIG"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from _cli import UserError, add_run_arguments, exit_on_user_error, hint, options, prepare_config
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Train a model. A GPU is used where there is one.")
+    parser.add_argument("config", help="such as configs/sdcnet/sdcnetplus_r18-d8_512x512_40k_IDRiD.py")
+    add_run_arguments(parser)
+    parser.add_argument("--resume", nargs="?", const="auto", metavar="CKPT", help="go on from CKPT, or the work_dir's latest")
+    parser.add_argument("--load-from", metavar="CKPT", help="start from the weights of a checkpoint")
+    parser.add_argument("--amp", action="store_true", help="mixed precision (bfloat16), on a GPU or a CPU")
+    parser.add_argument("--seed", type=int, help="of weights, order and augmentation (default: the config's, 0)")
+    parser.add_argument("--deterministic", action="store_true", help="ask the GPU for repeatable results, at some cost")
+    parser.add_argument("--no-validate", action="store_true", help="skip validation while training")
+    parser.add_argument("--resume-from", metavar="CKPT", help=argparse.SUPPRESS)
+    parser.add_argument("--auto-resume", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.resume_from:
+        hint("--resume-from CKPT", "--resume CKPT")
+        args.resume = args.resume_from
+    if args.auto_resume:
+        hint("--auto-resume", "--resume")
+        args.resume = args.resume or "auto"
+    return args
+
+
+def main() -> None:
+    args = parse_args()
+    with exit_on_user_error():
+        config = prepare_config(args)
+        if args.amp:
+            config.optim_wrapper.type = "AutocastOptimWrapper"
+        if args.no_validate:
+            config.val_cfg = config.val_dataloader = config.val_evaluator = None
+        config.resume = args.resume is not None or config.get("resume", False)
+        config.load_from = args.resume if args.resume not in (None, "auto") else args.load_from or config.get("load_from")
+        config.setdefault("randomness", {}).update(
+            {} if args.seed is None else {"seed": args.seed}, **({"deterministic": True} if args.deterministic else {})
+        )
+        named = [v for k, v in options(args.cfg_options).items() if k.endswith("init_cfg.checkpoint")]
+        for path in [*named, config.load_from]:
+            if path and not Path(path).is_file():
+                raise UserError(f"{path}: no such file, though it was named on the command line")
+
+        from mmseg.apis import build_runner
+
+        runner = build_runner(config)
+        runner.train()
+        if runner.rank == 0:
+            work_dir = Path(runner.work_dir)
+            print(f"\ncheckpoint  {work_dir / 'latest.pth'}\ncurves      {work_dir / 'curves.png'}\nlog         {runner.log_dir}")
+
+
+if __name__ == "__main__":
+    main()
