@@ -61,7 +61,8 @@ class LesionDataPreprocessor(BaseDataPreprocessor):
             training: run the transforms, and replace each ``gt_sem_seg`` by what belongs to its crop.
 
         Returns:
-            ``inputs`` float32 ``(B, 3, H, W)``, normalised; ``data_samples``.
+            ``inputs`` float32 ``(B, 3, H, W)``, normalised, in channels-last memory order, which the network keeps and which
+            is faster on both kinds of device; ``data_samples``.
         """
         data = self.cast_data(data)
         inputs: list[Tensor] = list(data["inputs"])
@@ -73,7 +74,8 @@ class LesionDataPreprocessor(BaseDataPreprocessor):
         elif samples is not None:
             for sample, size in zip(samples, sizes.tolist(), strict=True):
                 sample.set_metainfo(dict(img_shape=tuple(size)))
-        return dict(inputs=(images - self.mean) / self.std, data_samples=samples)
+        normalised = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        return dict(inputs=normalised, data_samples=samples)
 
     def _train_batch(self, images: Tensor, sizes: Tensor, samples: list[SegDataSample]) -> Tensor:
         """Run the transforms; write each crop's target and size into its sample."""

@@ -1,0 +1,17 @@
+"""Types and default arguments that every model file shares."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["BN", "PRIOR", "RELU", "ConfigType", "OptConfigType"]
+
+ConfigType = dict[str, Any]
+OptConfigType = dict[str, Any] | None
+
+BN: ConfigType = {"type": "BN"}
+RELU: ConfigType = {"type": "ReLU"}
+
+PRIOR = 0.01
+"""Probability that an untrained sigmoid classifier gives: about the share of lesion pixels, so that the first steps are not
+spent on learning that background dominates (the initialisation of RetinaNet, Lin et al. 2017, section 4.1)."""

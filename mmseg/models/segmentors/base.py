@@ -1,0 +1,206 @@
+"""The base of every segmentor: the three modes of ``forward``, and what becomes of logits."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModel
+from mmengine.structures import PixelData
+from torch import Tensor, nn
+
+from mmseg.models.backbones.pretrained import in_scope
+from mmseg.models.defaults import ConfigType, OptConfigType
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+
+__all__ = ["BaseSegmentor"]
+
+_FLIPS = {"horizontal": (-1,), "vertical": (-2,), "diagonal": (-2, -1)}
+
+
+class BaseSegmentor(BaseModel):
+    """Base of the segmentors: a subclass says how images become losses and how they become logits.
+
+    Args:
+        test_cfg: how to predict:
+
+            - ``mode``: ``"whole"`` or ``"slide"``, the latter with ``crop_size`` ``(H, W)`` and ``stride`` ``(H, W)``;
+            - ``thresholds``: probability above which a lesion is seen, one for all or one a lesion, default 0.5;
+            - ``flips``: a list of ``"horizontal"``, ``"vertical"``, ``"diagonal"`` (both): the probabilities of the image and
+              of its flips are averaged.
+        data_preprocessor: turns what the loader gives into a batch; a module or its config.
+        init_cfg: mmengine's initialisation.
+
+    Raises:
+        ValueError: if ``test_cfg`` does not fit together.
+    """
+
+    multi_label: bool
+    """One sigmoid channel a lesion; otherwise softmax with background in channel 0."""
+    num_classes: int
+    """Channels of the logits."""
+
+    def __init__(
+        self, test_cfg: OptConfigType = None, data_preprocessor: ConfigType | nn.Module | None = None,
+        init_cfg: OptConfigType = None,
+    ) -> None:
+        # Built here, since mmengine would look for its name in its own registry only where no default scope is set.
+        if isinstance(data_preprocessor, Mapping):
+            data_preprocessor = MODELS.build(data_preprocessor)
+        super().__init__(data_preprocessor, in_scope(init_cfg))  # type: ignore[arg-type]
+        self.test_cfg: ConfigType = dict(test_cfg or {})
+        _check_test_cfg(self.test_cfg)
+
+    @abstractmethod
+    def loss(self, inputs: Tensor, data_samples: Sequence[SegDataSample]) -> dict[str, Tensor]:
+        """Losses by name.
+
+        Args:
+            inputs: ``(B, 3, H, W)``, normalised.
+            data_samples: each with ``gt_sem_seg`` of the inputs' size.
+
+        Returns:
+            scalars; those whose name contains ``loss`` are added up and minimised.
+        """
+
+    @abstractmethod
+    def encode_decode(self, inputs: Tensor, batch_img_metas: Sequence[Mapping[str, Any]] | None = None) -> Tensor:
+        """Images ``(B, 3, H, W)`` to logits ``(B, num_classes, H, W)`` in float32."""
+
+    def forward(self, inputs: Tensor, data_samples: Any = None, mode: str = "tensor") -> Any:
+        """mmengine's entrance.
+
+        Args:
+            inputs: ``(B, 3, H, W)``, normalised.
+            data_samples: one :class:`SegDataSample` an image; needed for ``"loss"``.
+            mode: ``"loss"`` gives a dictionary of losses, ``"predict"`` data samples, ``"tensor"`` logits
+                ``(B, num_classes, H, W)``.
+
+        Raises:
+            ValueError: for another mode.
+        """
+        if mode == "loss":
+            return self.loss(inputs, data_samples)
+        if mode == "predict":
+            return self.predict(inputs, data_samples)
+        if mode == "tensor":
+            return self.encode_decode(inputs)
+        raise ValueError(f"{type(self).__name__}.forward: got mode={mode!r}, expected 'loss', 'predict' or 'tensor'")
+
+    def predict(self, inputs: Tensor, data_samples: Sequence[SegDataSample] | None = None) -> list[SegDataSample]:
+        """Predict lesions at the size of the original images.
+
+        An image that was padded to the size of its batch is predicted alone and without the padding, which would otherwise
+        enter the network's global means: a batch gives what its images give one by one.
+
+        Args:
+            inputs: ``(B, 3, H, W)``, normalised, padded at the bottom and on the right.
+            data_samples: with ``img_shape``, the part of the input that is image, and ``ori_shape``; both default to the
+                input's size.
+
+        Returns:
+            the samples with ``probabilities`` and ``pred_sem_seg``, see :class:`SegDataSample`.
+        """
+        size = tuple(inputs.shape[2:])
+        samples = list(data_samples) if data_samples is not None else [SegDataSample() for _ in inputs]
+        shapes = [tuple(sample.metainfo.get("img_shape", size)[:2]) for sample in samples]
+        if all(shape == size for shape in shapes):
+            return self.postprocess(self._probabilities(inputs), samples)
+        for image, (height, width), sample in zip(inputs, shapes, samples, strict=True):
+            self.postprocess(self._probabilities(image[None, :, :height, :width]), [sample])
+        return samples
+
+    def postprocess(self, probabilities: Tensor, data_samples: Sequence[SegDataSample]) -> list[SegDataSample]:
+        """Bring lesion probabilities to the original size and into the samples.
+
+        Args:
+            probabilities: ``(B, L, H, W)`` in [0, 1], lesions only.
+            data_samples: with ``img_shape`` (what exceeds it at the bottom and on the right is padding) and ``ori_shape``,
+                as in :meth:`predict`.
+
+        Returns:
+            the samples, each with ``probabilities`` float32 ``(L, H, W)`` and ``pred_sem_seg`` uint8 ``(1, H, W)``: 0, or 1 +
+            the likeliest of the lesions above their thresholds.
+        """
+        for probability, sample in zip(probabilities.float(), data_samples, strict=True):
+            height, width = sample.metainfo.get("img_shape", probability.shape[1:])[:2]
+            probability = probability[:, :height, :width]
+            original = tuple(sample.metainfo.get("ori_shape", probability.shape[1:])[:2])
+            if original != tuple(probability.shape[1:]):
+                probability = F.interpolate(probability[None], size=original, mode="bilinear", align_corners=False)[0]
+            sample.probabilities = PixelData(data=probability)
+            sample.pred_sem_seg = PixelData(data=self._index_map(probability))
+        return list(data_samples)
+
+    def lesion_probabilities(self, logits: Tensor) -> Tensor:
+        """Logits ``(B, num_classes, H, W)`` to probabilities of the lesions, float32 ``(B, L, H, W)``."""
+        logits = logits.float()
+        return logits.sigmoid() if self.multi_label else logits.softmax(dim=1)[:, 1:]
+
+    def _probabilities(self, inputs: Tensor) -> Tensor:
+        """Probabilities of the lesions, averaged over the image and the flips asked for."""
+        total = self.lesion_probabilities(self.inference(inputs))
+        flips = self.test_cfg.get("flips") or ()
+        for flip in flips:
+            dims = _FLIPS[flip]
+            total = total + self.lesion_probabilities(self.inference(inputs.flip(dims))).flip(dims)
+        return total / (1 + len(flips))
+
+    def _index_map(self, probability: Tensor) -> Tensor:
+        thresholds = torch.as_tensor(self.test_cfg.get("thresholds", 0.5), dtype=torch.float32, device=probability.device)
+        if thresholds.numel() not in (1, probability.shape[0]):
+            raise ValueError(f"test_cfg.thresholds: got {thresholds.numel()} numbers, expected one for all or one for each of "
+                             f"the {probability.shape[0]} lesions")
+        seen = torch.where(probability > thresholds.view(-1, 1, 1), probability, -1.0)
+        best, index = seen.max(dim=0, keepdim=True)
+        return ((index + 1) * (best >= 0)).to(torch.uint8)
+
+    def inference(self, inputs: Tensor, batch_img_metas: Sequence[Mapping[str, Any]] | None = None) -> Tensor:
+        """Logits ``(B, num_classes, H, W)`` of the whole image or of sliding crops, as ``test_cfg.mode`` says."""
+        if self.test_cfg.get("mode", "whole") == "slide":
+            return self.slide_inference(inputs, batch_img_metas)
+        return self.whole_inference(inputs, batch_img_metas)
+
+    def whole_inference(self, inputs: Tensor, batch_img_metas: Sequence[Mapping[str, Any]] | None = None) -> Tensor:
+        """Logits of the image at once; shapes as in :meth:`encode_decode`."""
+        return self.encode_decode(inputs, batch_img_metas)
+
+    def slide_inference(self, inputs: Tensor, batch_img_metas: Sequence[Mapping[str, Any]] | None = None) -> Tensor:
+        """Logits of overlapping crops, averaged where they overlap; the last row and column of crops end at the border.
+
+        Shapes as in :meth:`encode_decode`; an image smaller than ``test_cfg.crop_size`` is one crop.
+        """
+        height, width = inputs.shape[2:]
+        (crop_height, crop_width), (stride_height, stride_width) = self.test_cfg["crop_size"], self.test_cfg["stride"]
+        total = inputs.new_zeros((inputs.shape[0], self.num_classes, height, width), dtype=torch.float32)
+        count = inputs.new_zeros((1, 1, height, width), dtype=torch.float32)
+        for top in _starts(height, crop_height, stride_height):
+            for left in _starts(width, crop_width, stride_width):
+                window = (..., slice(top, top + crop_height), slice(left, left + crop_width))
+                total[window] += self.encode_decode(inputs[window], batch_img_metas)
+                count[window] += 1
+        return total / count
+
+
+def _starts(size: int, crop: int, stride: int) -> list[int]:
+    """First pixels of the crops along one side, such that they cover it and none exceeds it."""
+    last = max(size - crop, 0)
+    return [*range(0, last, stride), last]
+
+
+def _check_test_cfg(test_cfg: ConfigType) -> None:
+    mode = test_cfg.get("mode", "whole")
+    if mode not in ("whole", "slide"):
+        raise ValueError(f"test_cfg.mode: got {mode!r}, expected 'whole' or 'slide'")
+    if mode == "slide":
+        crop, stride = test_cfg.get("crop_size"), test_cfg.get("stride")
+        if crop is None or stride is None or any(not 0 < s <= c for s, c in zip(stride, crop, strict=True)):
+            raise ValueError(f"test_cfg: got crop_size={crop}, stride={stride}, expected for mode='slide' two (height, width) "
+                             "pairs with 0 < stride <= crop_size, so that the crops cover the image")
+    unknown = set(test_cfg.get("flips") or ()) - set(_FLIPS)
+    if unknown:
+        raise ValueError(f"test_cfg.flips: got {sorted(unknown)}, expected any of {sorted(_FLIPS)}")

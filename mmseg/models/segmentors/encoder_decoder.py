@@ -1,0 +1,90 @@
+"""The plain segmentor: backbone, neck, head."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from mmseg.models.decode_heads.decode_head import Losses, add_prefix
+from mmseg.models.defaults import ConfigType, OptConfigType
+from mmseg.models.segmentors.base import BaseSegmentor
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+
+__all__ = ["EncoderDecoder"]
+
+
+@MODELS.register_module()
+class EncoderDecoder(BaseSegmentor):
+    """A backbone's features to logits by one head, helped in training by auxiliary heads; arguments as in mmsegmentation 1.x.
+
+    Args:
+        backbone: images to a tuple of features.
+        decode_head: features to logits.
+        neck: features to features.
+        auxiliary_head: one more head or several, used in training only.
+        train_cfg: handed to the heads.
+        test_cfg: see :class:`BaseSegmentor`.
+        data_preprocessor: see :class:`BaseSegmentor`.
+        pretrained: path of the backbone's weights; short for its ``init_cfg=dict(type='Pretrained', checkpoint=...)``.
+        init_cfg: mmengine's initialisation.
+    """
+
+    def __init__(
+        self, backbone: ConfigType, decode_head: Any, neck: OptConfigType = None,
+        auxiliary_head: ConfigType | Sequence[ConfigType] | None = None, train_cfg: OptConfigType = None,
+        test_cfg: OptConfigType = None, data_preprocessor: ConfigType | nn.Module | None = None, pretrained: str | None = None,
+        init_cfg: OptConfigType = None,
+    ) -> None:
+        super().__init__(test_cfg, data_preprocessor, init_cfg)
+        if pretrained is not None:
+            backbone = {**backbone, "init_cfg": {"type": "Pretrained", "checkpoint": pretrained}}
+        self.train_cfg = train_cfg
+        self.backbone = MODELS.build(backbone)
+        self.neck = MODELS.build(neck) if neck is not None else None
+        self._build_heads(decode_head)
+        self.auxiliary_head: Any = _build_auxiliary(auxiliary_head)
+
+    def _build_heads(self, decode_head: Any) -> None:
+        self.decode_head = MODELS.build(decode_head)
+        self.multi_label = self.decode_head.multi_label
+        self.num_classes = self.decode_head.num_classes
+
+    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """Images ``(B, 3, H, W)`` to the features of backbone and neck."""
+        features = self.backbone(inputs)
+        return features if self.neck is None else self.neck(features)
+
+    def encode_decode(self, inputs: Tensor, batch_img_metas: Sequence[Mapping[str, Any]] | None = None) -> Tensor:
+        """Images ``(B, 3, H, W)`` to logits ``(B, num_classes, H, W)`` in float32."""
+        return self.decode_head.predict(self.extract_feat(inputs), _with_size(inputs, batch_img_metas), self.test_cfg)
+
+    def loss(self, inputs: Tensor, data_samples: Sequence[SegDataSample]) -> Losses:
+        """Losses ``decode.*`` and, with auxiliary heads, ``aux.*`` (several: ``aux_0.*``, ...)."""
+        features = self.extract_feat(inputs)
+        losses = add_prefix(self.decode_head.loss(features, data_samples, self.train_cfg), "decode")
+        return losses | self._auxiliary_loss(features, data_samples)
+
+    def _auxiliary_loss(self, features: Sequence[Tensor], data_samples: Sequence[SegDataSample]) -> Losses:
+        losses: Losses = {}
+        if isinstance(self.auxiliary_head, nn.ModuleList):
+            for i, head in enumerate(self.auxiliary_head):
+                losses |= add_prefix(head.loss(features, data_samples, self.train_cfg), f"aux_{i}")  # type: ignore[operator]
+        elif self.auxiliary_head is not None:
+            losses = add_prefix(self.auxiliary_head.loss(features, data_samples, self.train_cfg), "aux")
+        return losses
+
+
+def _build_auxiliary(configs: ConfigType | Sequence[ConfigType] | None) -> nn.Module | None:
+    if configs is None:
+        return None
+    if isinstance(configs, Mapping):
+        return MODELS.build(configs)
+    return nn.ModuleList([MODELS.build(config) for config in configs])
+
+
+def _with_size(inputs: Tensor, metas: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]]:
+    """The meta information with the size of this very input (a crop, a padded batch) as ``pad_shape``."""
+    return [{**meta, "pad_shape": tuple(inputs.shape[2:])} for meta in (metas or [{}])]
