@@ -3,8 +3,7 @@
 The threshold, the channel and the direction are chosen with the masks in hand, so this is an upper bound for any global
 threshold, and a floor that a network must beat. It is exact: all 256 thresholds of each of R, G and B, ``>=`` and ``<=``.
 
-Counted is what lies in the field of view. That is found in each image as the convex hull of the largest connected region whose
-red value exceeds an eighth of the image's 99th percentile of red.
+Counted is what lies in the field of view (:func:`mmseg.structures.retina_mask`).
 
     python benchmarks/colour_threshold.py DATA_ROOT [--split test] [--json FILE]
 """
@@ -21,11 +20,13 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a checkout without installing it
+
+from mmseg.structures import LESIONS, retina_mask
 from mmseg.utils.errors import UserError, exit_on_user_error
 
-__all__ = ["Best", "best_threshold", "count_values", "field_of_view", "main", "score_split"]
+__all__ = ["Best", "best_threshold", "count_values", "main", "score_split"]
 
-LESIONS = ("MA", "HE", "EX", "SE")  # those of mmseg.structures, whose import would load torch
 CHANNELS = "RGB"
 _LEVELS = 256
 
@@ -38,26 +39,6 @@ class Best(NamedTuple):
     side: str
     threshold: int
     percent: float
-
-
-def field_of_view(image: np.ndarray) -> np.ndarray:
-    """Find the field of view.
-
-    Args:
-        image: uint8 RGB ``(H, W, 3)``.
-
-    Returns:
-        bool ``(H, W)``; all False for a black image.
-    """
-    red = image[..., 0]
-    bright = (red > np.percentile(red, 99) / 8).astype(np.uint8)
-    count, regions, stats, _ = cv2.connectedComponentsWithStats(bright)
-    field = np.zeros(red.shape, np.uint8)
-    if count > 1:
-        largest = (regions == 1 + stats[1:, cv2.CC_STAT_AREA].argmax()).astype(np.uint8)
-        contours, _ = cv2.findContours(largest, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-        cv2.fillConvexPoly(field, cv2.convexHull(contours[0]), 1)
-    return field.astype(bool)
 
 
 def count_values(image: np.ndarray, where: np.ndarray) -> np.ndarray:
@@ -97,7 +78,7 @@ def score_split(samples: Iterable[tuple[np.ndarray, dict[str, np.ndarray]]]) -> 
     everything = np.zeros((3, _LEVELS), np.int64)
     lesions = {name: np.zeros_like(everything) for name in LESIONS}
     for image, masks in samples:
-        field = field_of_view(image)
+        field = retina_mask(image)
         everything += count_values(image, field)
         for name, mask in masks.items():
             lesions[name] += count_values(image, field & mask)

@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+from _cli import exit_on_user_error
+
 __all__ = ["main"]
 
 
@@ -26,7 +28,6 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
 
     from mmseg.datasets.synthetic import make_dataset
-    from mmseg.utils.errors import exit_on_user_error
 
     began = time.monotonic()
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from mmseg.apis.inferencer import Segmentation
-from mmseg.structures.retina import retina_mask
+from mmseg.structures import retina_mask
 from mmseg.utils.errors import UserError
 from mmseg.visualization import draw_overlay
 

@@ -79,13 +79,19 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") 
     except pickle.UnpicklingError as error:
         raise UserError(
             f"{path}: refused, because it is damaged or holds more than tensors and plain data, which could run code: "
-            f"{str(error).splitlines()[0]}"
+            f"{_reason(error)}"
         ) from error
     except (OSError, RuntimeError, EOFError, KeyError, ValueError) as error:
         raise UserError(f"{path}: not a readable checkpoint ({str(error).splitlines()[0]})") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise UserError(f"{path}: got no 'state_dict', expected a checkpoint written by tools/train.py")
     return checkpoint
+
+
+def _reason(error: Exception) -> str:
+    """The line of torch's long message that says what was found."""
+    lines = [line.strip() for line in str(error).splitlines() if "WeightsUnpickler error" in line]
+    return lines[0].split(" Please use")[0] if lines else str(error).splitlines()[0]
 
 
 def checkpoint_config(checkpoint: dict[str, Any], path: str | Path) -> Config:

@@ -156,9 +156,9 @@ class LesionRunner(Runner):
         return path
 
     def _meta(self, iteration: int, metrics: dict | None) -> dict[str, Any]:
-        """What describes the checkpoint, of JSON's types only."""
+        """What describes the checkpoint, of JSON's types only (a round trip turns torch's version object into text)."""
         info = self.train_dataloader.dataset.metainfo
-        return dict(
+        meta = dict(
             format_version=FORMAT_VERSION,
             iter=iteration,
             seed=self.seed,
@@ -173,6 +173,7 @@ class LesionRunner(Runner):
             ),
             time=time.strftime("%Y-%m-%d %H:%M:%S"),
         )
+        return json.loads(json.dumps(meta))
 
     @property
     def _bare_model(self) -> nn.Module:
