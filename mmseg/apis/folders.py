@@ -68,7 +68,7 @@ def segment_files(
     from mmseg.datasets.reading import read_image
 
     meta: dict[str, Any] = inferencer.model.checkpoint_meta
-    about = {key: meta[key] for key in ("iter", "init", "metrics", "versions") if key in meta}
+    about: dict[str, Any] = {key: meta[key] for key in ("iter", "init", "metrics", "versions") if key in meta}
     names = output_names(files)
     failed, start = 0, time.monotonic()
     for first in range(0, len(files), batch_size):

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.config import Config
-from torch import nn
 
 from mmseg.apis.init import init_model
 from mmseg.datasets.reading import fit_size, read_image, resize_image
+from mmseg.models.segmentors.base import BaseSegmentor
 from mmseg.structures import SegDataSample
 from mmseg.utils.errors import UserError, nearest
 
@@ -80,7 +80,7 @@ class LesionInferencer:
             if not 0 <= value <= 1:
                 raise UserError(f"--threshold: got {name}={value}, expected a probability from 0 to 1")
             self.thresholds[name] = float(value)
-        self.model.set_thresholds([self.thresholds[name] for name in self.classes])
+        self.model.test_cfg["thresholds"] = [self.thresholds[name] for name in self.classes]
 
     def __call__(self, images: Sequence[str | Path | np.ndarray]) -> Iterator[Segmentation]:
         """Segment a batch of photographs.
@@ -106,7 +106,7 @@ class LesionInferencer:
             )
 
 
-def predict(model: nn.Module, images: Sequence[np.ndarray]) -> list[SegDataSample]:
+def predict(model: BaseSegmentor, images: Sequence[np.ndarray]) -> list[SegDataSample]:
     """Run a model from :func:`init_model` on uint8 ``(H, W, 3)`` RGB arrays, scaled as its test images are."""
     box = _working_size(model.cfg)
     inputs, samples = [], []
@@ -120,7 +120,7 @@ def predict(model: nn.Module, images: Sequence[np.ndarray]) -> list[SegDataSampl
         return model.test_step(dict(inputs=inputs, data_samples=samples))
 
 
-def inference_model(model: nn.Module, img: str | Path | np.ndarray | Sequence[Any]) -> SegDataSample | list[SegDataSample]:
+def inference_model(model: BaseSegmentor, img: Any) -> SegDataSample | list[SegDataSample]:
     """Segment one photograph or several; the name and form of mmsegmentation 1.x.
 
     Args:

@@ -9,11 +9,11 @@ import torch
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import DefaultScope
-from torch import nn
 
 from mmseg.engine.checkpoint import checkpoint_config, read_checkpoint
 from mmseg.engine.config import check_config, load_config
 from mmseg.engine.runner import load_weights
+from mmseg.models.segmentors.base import BaseSegmentor
 from mmseg.registry import MODELS
 from mmseg.utils.device import resolve_device
 
@@ -45,7 +45,7 @@ def init_model(
     checkpoint: str | Path | None = None,
     device: str | torch.device | None = None,
     cfg_options: dict[str, Any] | None = None,
-) -> nn.Module:
+) -> BaseSegmentor:
     """Build a model and load its weights, ready to predict.
 
     Args:
@@ -63,25 +63,26 @@ def init_model(
     register_all_modules()
     target = resolve_device(None if device is None else str(device))
     loaded = read_checkpoint(checkpoint) if checkpoint is not None else None
-    if config is None:
-        if loaded is None:
-            raise ValueError("init_model: got neither config nor checkpoint, expected at least one")
-        config = checkpoint_config(loaded, checkpoint)
-    if not isinstance(config, Config):
-        config = load_config(config)
-    if cfg_options:
-        config.merge_from_dict(cfg_options)
-    check_config(config)
-    model = revert_sync_batchnorm(build_model(config))
+    if isinstance(config, Config):
+        settings = config
+    elif config is not None:
+        settings = load_config(config)
+    elif loaded is not None and checkpoint is not None:
+        settings = checkpoint_config(loaded, checkpoint)
+    else:
+        raise ValueError("init_model: got neither config nor checkpoint, expected at least one")
+    settings.merge_from_dict(cfg_options or {})
+    check_config(settings)
+    model: Any = revert_sync_batchnorm(build_model(settings))
     meta: dict[str, Any] = {}
     if loaded is not None:
         load_weights(model, loaded["state_dict"], str(checkpoint))
         meta = loaded.get("meta", {})
-    model.cfg, model.checkpoint_meta, model.dataset_meta = config, meta, _dataset_meta(config, meta)
+    model.cfg, model.checkpoint_meta, model.dataset_meta = settings, meta, _dataset_meta(meta)
     return model.to(target).eval()
 
 
-def build_model(config: Config) -> nn.Module:
+def build_model(config: Config) -> BaseSegmentor:
     """The segmentor of a configuration, with its data preprocessor, uninitialised."""
     model = dict(config.model)
     if "data_preprocessor" in config:
@@ -89,8 +90,8 @@ def build_model(config: Config) -> nn.Module:
     return MODELS.build(model)
 
 
-def _dataset_meta(config: Config, meta: dict[str, Any]) -> dict[str, Any]:
-    """Classes and palette: the checkpoint's, else those of the data set class."""
+def _dataset_meta(meta: dict[str, Any]) -> dict[str, Any]:
+    """Classes and palette: the checkpoint's, else those that every data set here has."""
     if "classes" in meta:
         return dict(classes=tuple(meta["classes"]), palette=[tuple(colour) for colour in meta["palette"]])
     from mmseg.datasets import LesionDataset

@@ -53,7 +53,7 @@ class LesionDataset(BaseDataset):
         if split not in ("train", "test"):
             raise UserError(f"{type(self).__name__}: got split={split!r}, expected 'train' or 'test'")
         self.split = split
-        self.size = tuple(size) if size is not None else None
+        self.size = None if size is None else (int(size[0]), int(size[1]))
         super().__init__(data_root=data_root, metainfo=metainfo, indices=indices, test_mode=test_mode)
 
     def prepare_data(self, idx: int) -> dict[str, Any]:

@@ -46,10 +46,12 @@ class ResidentDataset(Dataset):
     ) -> None:
         if cache not in ("auto", "host"):
             raise UserError(f"ResidentDataset: got cache={cache!r}, expected 'auto' or 'host'")
-        if isinstance(dataset, dict):
-            dataset = DATASETS.build({**dataset, **({} if size is None else {"size": size})})
-        self.metainfo = dataset.metainfo
-        self._samples = _decode_all(dataset, num_threads)
+        if isinstance(dataset, LesionDataset):
+            source = dataset
+        else:
+            source = DATASETS.build({**dataset, **({} if size is None else {"size": size})})
+        self.metainfo = source.metainfo
+        self._samples = _decode_all(source, num_threads)
 
     def __len__(self) -> int:
         return len(self._samples)

@@ -151,7 +151,7 @@ def _arguments(found: Any) -> set[str] | None:
     for cls in found.__mro__:
         if "__init__" not in vars(cls) or cls is object:
             continue
-        parameters = inspect.signature(cls.__init__).parameters.values()
+        parameters = inspect.signature(vars(cls)["__init__"]).parameters.values()
         names |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             return names - {"self"}

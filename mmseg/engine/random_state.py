@@ -15,7 +15,8 @@ __all__ = ["capture_random_state", "restore_random_state"]
 
 def capture_random_state() -> dict[str, Any]:
     """The state of Python's, numpy's and torch's generators (CPU and current GPU); tensors, numbers and tuples only."""
-    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    state: Any = np.random.get_state(legacy=True)
+    name, keys, position, has_gauss, cached = state
     return dict(
         python=random.getstate(),
         numpy=(str(name), torch.from_numpy(keys.astype(np.int64)), int(position), int(has_gauss), float(cached)),

@@ -78,8 +78,8 @@ class LesionRunner(Runner):
         return latest if latest.is_file() else None
 
     def load_or_resume(self) -> None:
-        """Load or resume once; ``resume`` without a checkpoint in the work_dir starts afresh and says so."""
-        if self._has_loaded:
+        """Load or resume, once; ``resume`` without a checkpoint in the work_dir starts afresh and says so."""
+        if self._has_loaded:  # type: ignore[has-type]
             return
         path = self._resume_path()
         if path is not None:

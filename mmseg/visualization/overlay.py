@@ -19,6 +19,8 @@ def draw_overlay(
 ) -> np.ndarray:
     """Tint each lesion in its colour, draw its contour, and add a legend below the photograph.
 
+    Lesions with fewer pixels are drawn later, so that microaneurysms stay visible.
+
     Args:
         image: uint8 ``(H, W, 3)``, RGB.
         masks: ``(C, H, W)``, non-zero where a lesion is; lesions may overlap.
@@ -31,7 +33,8 @@ def draw_overlay(
     """
     canvas = image.copy()
     thickness = max(1, round(image.shape[1] / 1400))
-    for mask, colour in zip(masks, palette, strict=True):
+    small_last = sorted(zip(masks, palette, strict=True), key=lambda pair: -np.count_nonzero(pair[0]))
+    for mask, colour in small_last:
         inside = mask > 0
         if not inside.any():
             continue

@@ -42,7 +42,7 @@ class BatchRandomAffine:
     ) -> None:
         if not 0 < scale[0] <= scale[1]:
             raise ValueError(f"BatchRandomAffine: got scale={scale}, expected 0 < least <= greatest")
-        self.crop_size = tuple(crop_size)
+        self.crop_size = (int(crop_size[0]), int(crop_size[1]))
         self.scale = scale
         self.rotation = rotation
         self.flip_prob = flip_prob

@@ -82,7 +82,7 @@ class LesionDataPreprocessor(BaseDataPreprocessor):
         masks = [s.gt_sem_seg.data for s in samples]
         points = [s.get("lesion_points") or lesion_points(m.cpu()) for s, m in zip(samples, masks, strict=True)]
         slots = [j * self.world_size + self.rank for j in range(len(samples))]
-        batch = dict(
+        batch: dict[str, Any] = dict(
             images=images, masks=_pad_stack(masks, sizes, IGNORE), sizes=sizes, points=points,
             random=BatchRandom(self.seed, self.iteration, slots),
         )

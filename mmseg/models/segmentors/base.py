@@ -43,6 +43,12 @@ class BaseSegmentor(BaseModel):
     """One sigmoid channel a lesion; otherwise softmax with background in channel 0."""
     num_classes: int
     """Channels of the logits."""
+    cfg: Any
+    """The whole configuration; set by :func:`mmseg.apis.init_model`, as are the next two."""
+    dataset_meta: dict[str, Any]
+    """``classes`` and ``palette``."""
+    checkpoint_meta: dict[str, Any]
+    """``meta`` of the checkpoint that the weights came from; empty without one."""
 
     def __init__(
         self, test_cfg: OptConfigType = None, data_preprocessor: ConfigType | nn.Module | None = None,
