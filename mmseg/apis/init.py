@@ -16,6 +16,7 @@ from mmseg.engine.runner import load_weights
 from mmseg.models.segmentors.base import BaseSegmentor
 from mmseg.registry import MODELS
 from mmseg.utils.device import resolve_device
+from mmseg.utils.errors import UserError
 
 __all__ = ["init_model", "register_all_modules"]
 
@@ -83,11 +84,18 @@ def init_model(
 
 
 def build_model(config: Config) -> BaseSegmentor:
-    """The segmentor of a configuration, with its data preprocessor, uninitialised."""
+    """The segmentor of a configuration, with its data preprocessor, uninitialised.
+
+    Raises:
+        UserError: a wrong value in the configuration.
+    """
     model = dict(config.model)
     if "data_preprocessor" in config:
         model.setdefault("data_preprocessor", config.data_preprocessor)
-    return MODELS.build(model)
+    try:
+        return MODELS.build(model)
+    except (ValueError, TypeError, KeyError) as error:  # what constructors say of wrong values
+        raise UserError(f"{config.filename or 'config'}: {error}") from error
 
 
 def _dataset_meta(meta: dict[str, Any]) -> dict[str, Any]:

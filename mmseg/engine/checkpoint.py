@@ -7,7 +7,6 @@ import json
 import os
 import pickle
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from mmseg.utils.errors import UserError
 __all__ = ["FORMAT_VERSION", "checkpoint_config", "link_latest", "read_checkpoint", "write_checkpoint"]
 
 FORMAT_VERSION = 1
-"""Written as ``meta.format_version``; docs/checkpoints.md lists the keys."""
+"""Written as ``meta.format_version``; docs/architecture.md lists the keys."""
 
 
 def write_checkpoint(checkpoint: dict[str, Any], path: str | Path) -> None:
@@ -31,20 +30,20 @@ def write_checkpoint(checkpoint: dict[str, Any], path: str | Path) -> None:
         UserError: the file cannot be written; the old one is left as it was.
     """
     path = Path(path)
-    name = None
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            name = file.name
+        with temporary.open("wb") as file:
             torch.save(checkpoint, file)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).replace(path)
+        temporary.replace(path)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
-        if name is not None:
-            with contextlib.suppress(OSError):
-                Path(name).unlink()
-        free = shutil.disk_usage(path.parent).free / 2**20
-        raise UserError(f"{path}: the checkpoint could not be written ({error}); {free:.0f} MiB are free there") from error
+        folder = path.parent
+        note = f"{shutil.disk_usage(folder).free / 2**20:.0f} MiB are free there" if folder.is_dir() else "there is no such folder"
+        raise UserError(f"{path}: the checkpoint could not be written ({error}); {note}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def link_latest(path: str | Path) -> Path:
@@ -81,8 +80,8 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") 
             f"{path}: refused, because it is damaged or holds more than tensors and plain data, which could run code: "
             f"{_reason(error)}"
         ) from error
-    except (OSError, RuntimeError, EOFError, KeyError, ValueError) as error:
-        raise UserError(f"{path}: not a readable checkpoint ({str(error).splitlines()[0]})") from error
+    except Exception as error:  # damaged bytes make the unpickler fail in any way
+        raise UserError(f"{path}: not a readable checkpoint ({_reason(error)})") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise UserError(f"{path}: got no 'state_dict', expected a checkpoint written by tools/train.py")
     return checkpoint
@@ -90,8 +89,8 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") 
 
 def _reason(error: Exception) -> str:
     """The line of torch's long message that says what was found."""
-    lines = [line.strip() for line in str(error).splitlines() if "WeightsUnpickler error" in line]
-    return lines[0].split(" Please use")[0] if lines else str(error).splitlines()[0]
+    lines = [line.strip() for line in str(error).splitlines()] or [type(error).__name__]
+    return next((line.split(" Please use")[0] for line in lines if "WeightsUnpickler error" in line), lines[0])
 
 
 def checkpoint_config(checkpoint: dict[str, Any], path: str | Path) -> Config:

@@ -139,7 +139,7 @@ def _check_typed(value: dict, where: str, registry: Registry | None) -> Iterator
         return
     accepted = _arguments(found)
     if accepted is not None and where.rpartition(".")[2] not in _LAYER_KEYS:
-        for key in set(value) - accepted - {"type", "_scope_", "priority", "_delete_"}:
+        for key in (k for k in value if k not in accepted | {"type", "_scope_", "priority", "_delete_"}):
             yield f"{where}.{key}: {name} takes no argument {key!r}{nearest(key, accepted)}"
 
 

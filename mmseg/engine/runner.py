@@ -95,7 +95,7 @@ class LesionRunner(Runner):
         """Load weights; see :func:`load_weights`."""
         checkpoint = read_checkpoint(filename, map_location)
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
-        load_weights(self._bare_model, checkpoint["state_dict"], filename, strict)
+        load_weights(self.bare_model, checkpoint["state_dict"], filename, strict)
         self.logger.info(f"weights loaded from {filename}")
         return checkpoint
 
@@ -143,7 +143,7 @@ class LesionRunner(Runner):
         if not is_main_process():
             return path
         checkpoint = dict(
-            state_dict=weights_to_cpu(self._bare_model.state_dict()),
+            state_dict=weights_to_cpu(self.bare_model.state_dict()),
             optimizer=self.optim_wrapper.state_dict(),
             param_schedulers=[s.state_dict() for s in self.param_schedulers or []],
             rng=rng,
@@ -167,7 +167,7 @@ class LesionRunner(Runner):
             palette=[list(colour) for colour in info["palette"]],
             thresholds=dict.fromkeys(info["classes"], 0.5),
             metrics={name: float(value) for name, value in (metrics or {}).items()},
-            init=getattr(self, "init_source", None) or getattr(self._bare_model.backbone, "init_source", "scratch"),
+            init=getattr(self, "init_source", None) or getattr(self.bare_model.backbone, "init_source", "scratch"),
             versions=dict(
                 mmseg=__version__, torch=torch.__version__, mmengine=mmengine.__version__, numpy=np.__version__
             ),
@@ -176,7 +176,8 @@ class LesionRunner(Runner):
         return json.loads(json.dumps(meta))
 
     @property
-    def _bare_model(self) -> nn.Module:
+    def bare_model(self) -> nn.Module:
+        """The model without what wraps it for distributed training."""
         return self.model.module if is_model_wrapper(self.model) else self.model
 
 

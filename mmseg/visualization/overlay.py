@@ -55,9 +55,10 @@ def _legend(width: int, classes: Sequence[str], palette: Sequence[Sequence[int]]
         left, middle = i * step + height // 3, height // 2
         box = height // 4
         cv2.rectangle(strip, (left, middle - box), (left + 2 * box, middle + box), tuple(int(v) for v in colour), -1)
+        font, weight = cv2.FONT_HERSHEY_SIMPLEX, max(1, round(1.6 * scale))
         text = f"{name}: {count} region{'' if count == 1 else 's'}"
-        cv2.putText(
-            strip, text, (left + 3 * box, middle + round(10 * scale)), cv2.FONT_HERSHEY_SIMPLEX, scale, (235, 235, 235),
-            max(1, round(1.6 * scale)), cv2.LINE_AA,
-        )
+        if cv2.getTextSize(text, font, scale, weight)[0][0] > step - 3 * box - height // 3:  # a narrow picture
+            text = f"{name} {count}"
+        where = (left + 3 * box, middle + round(10 * scale))
+        cv2.putText(strip, text, where, font, scale, (235, 235, 235), weight, cv2.LINE_AA)
     return strip
