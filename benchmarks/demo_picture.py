@@ -11,12 +11,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a checkout without installing it
 
-import cv2
 import numpy as np
 
 from mmseg.apis import LesionInferencer
 from mmseg.datasets import SyntheticFundusDataset
-from mmseg.visualization import draw_overlay
+from mmseg.visualization import draw_overlay, write_picture
 
 WINDOW = np.s_[:, 230:630, 480:1040]
 """Rows and columns of the first test photograph that hold every kind of lesion."""
@@ -37,8 +36,7 @@ def main() -> None:
     gap = np.full((panels[0].shape[0], 8, 3), 255, np.uint8)
     picture = np.concatenate([panels[0], gap, panels[1], gap, panels[2]], axis=1)
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_bytes(cv2.imencode(args.out.suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes())
-    print(args.out)
+    print(write_picture(args.out, picture))
 
 
 if __name__ == "__main__":

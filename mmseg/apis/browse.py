@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 from mmengine.config import Config
 from mmengine.runner import Runner
@@ -14,7 +13,7 @@ from mmseg.engine.config import check_config
 from mmseg.registry import MODELS
 from mmseg.structures import IGNORE
 from mmseg.utils.errors import UserError
-from mmseg.visualization import draw_overlay
+from mmseg.visualization import draw_overlay, write_picture
 
 __all__ = ["browse_dataset"]
 
@@ -52,8 +51,7 @@ def browse_dataset(config: Config, out_dir: str | Path, number: int) -> list[Pat
                 picture[(target == IGNORE).all(0)] = (96, 96, 96)
                 overlay = draw_overlay(picture, target == 1, info["classes"], info["palette"], opacity=0.0)
                 path = out_dir / f"{preprocessor.iteration:04d}_{slot}_{sample.image_id}.png"
-                path.write_bytes(cv2.imencode(".png", cv2.cvtColor(overlay, cv2.COLOR_RGB2BGR))[1].tobytes())
-                written.append(path)
+                written.append(write_picture(path, overlay))
                 if len(written) == number:
                     return written
     except OSError as error:

@@ -12,7 +12,7 @@ import numpy as np
 from mmseg.apis.inferencer import Segmentation
 from mmseg.structures import retina_mask
 from mmseg.utils.errors import UserError
-from mmseg.visualization import draw_overlay
+from mmseg.visualization import draw_overlay, write_picture
 
 __all__ = ["summarise", "write_results"]
 
@@ -56,10 +56,10 @@ def write_results(
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
         overlay = draw_overlay(found.image, found.masks, found.classes, found.palette)
-        paths.append(_write_png(out_dir / f"{name}_overlay.png", cv2.cvtColor(overlay, cv2.COLOR_RGB2BGR)))
+        paths.append(write_picture(out_dir / f"{name}_overlay.png", overlay))
         paths.append(_write_indexed(out_dir / f"{name}_mask.png", found))
         for lesion, mask in zip(found.classes, found.masks, strict=True):
-            paths.append(_write_png(out_dir / f"{name}_{lesion}.png", mask.astype(np.uint8) * np.uint8(255)))
+            paths.append(write_picture(out_dir / f"{name}_{lesion}.png", mask.astype(np.uint8) * np.uint8(255)))
         report = dict(
             image=str(found.path) if found.path else None,
             size=[found.image.shape[1], found.image.shape[0]],
@@ -76,15 +76,6 @@ def write_results(
     except OSError as error:
         raise UserError(f"{error.filename or out_dir}: cannot be written ({error.strerror})") from error
     return paths
-
-
-def _write_png(path: Path, image: np.ndarray) -> Path:
-    """Write through Python, so that a failure has a reason (OpenCV only returns False)."""
-    ok, data = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 3])
-    if not ok:
-        raise OSError(0, "OpenCV could not encode the picture", str(path))
-    path.write_bytes(data.tobytes())
-    return path
 
 
 def _write_indexed(path: Path, found: Segmentation) -> Path:

@@ -102,16 +102,21 @@ class LesionRunner(Runner):
     def resume(self, filename: str, *_: Any, **__: Any) -> None:
         """Continue a run: weights, optimiser, schedules, iteration, sampler position and random state."""
         checkpoint = self.load_checkpoint(filename)
-        meta = checkpoint["meta"]
         if "optimizer" not in checkpoint:
             raise UserError(f"{filename}: holds no optimiser state, so it cannot be resumed; start from it by --load-from")
+        meta, schedules = checkpoint["meta"], self.param_schedulers or []
+        if len(schedules) != len(checkpoint["param_schedulers"]):
+            raise UserError(
+                f"{filename}: was written with {len(checkpoint['param_schedulers'])} schedules, but param_scheduler has "
+                f"{len(schedules)}; resume with the config of that run, or start from the weights by --load-from"
+            )
         if meta["seed"] != self.seed:
             self.logger.warning(f"resume: seed {meta['seed']} is taken from the checkpoint, not {self.seed} of this run")
             self.set_randomness(**{**self._randomness_cfg, "seed": meta["seed"]})
             self._reseed_sampler(meta["seed"])
         self.train_loop._iter = meta["iter"]
         self.optim_wrapper.load_state_dict(checkpoint["optimizer"])
-        for scheduler, state in zip(self.param_schedulers or [], checkpoint["param_schedulers"], strict=True):
+        for scheduler, state in zip(schedules, checkpoint["param_schedulers"], strict=True):
             scheduler.load_state_dict(state)
         if self.rank < len(checkpoint["rng"]):
             self.register_hook(ResumeRandomStateHook(checkpoint["rng"][self.rank]))

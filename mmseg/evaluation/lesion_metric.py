@@ -60,8 +60,9 @@ class LesionMetric(BaseMetric):
                     f"{sample['img_path']}: got probabilities {tuple(probabilities.shape)}, expected {tuple(truth.shape)} as "
                     "the truth; LesionMetric needs multi-label truth at the original resolution (test_mode=True)"
                 )
+            truth = truth.to(probabilities.device)
             predicted = (probabilities > THRESHOLD) & (truth != IGNORE)
-            positive = truth.to(predicted.device) == 1
+            positive = truth == 1
             hits = (predicted & positive).flatten(1).sum(1)
             counts = [hits, predicted.flatten(1).sum(1) - hits, positive.flatten(1).sum(1) - hits]
             self.results.append(dict(image=Path(sample["img_path"]).name, counts=[c.tolist() for c in counts]))

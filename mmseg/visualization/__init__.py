@@ -2,5 +2,6 @@
 
 from mmseg.visualization.curves import draw_curves
 from mmseg.visualization.overlay import draw_overlay
+from mmseg.visualization.writing import write_picture
 
-__all__ = ["draw_curves", "draw_overlay"]
+__all__ = ["draw_curves", "draw_overlay", "write_picture"]

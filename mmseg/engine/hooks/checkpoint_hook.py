@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
-from mmseg.engine.checkpoint import link_latest
+from mmseg.engine.checkpoint import link_latest, read_checkpoint
 from mmseg.registry import HOOKS
 
 __all__ = ["CheckpointHook"]
@@ -40,6 +40,13 @@ class CheckpointHook(Hook):
         self.max_keep_ckpts = max_keep_ckpts
         self.save_best = save_best
         self._best: float | None = None
+        self._prefix = f"best_{str(save_best).replace('/', '_')}_iter_"
+
+    def before_train(self, runner: Any) -> None:
+        """A resumed run goes on from the best score that its work_dir holds."""
+        if self.save_best and runner.iter > 0:
+            kept = [read_checkpoint(path)["meta"]["metrics"] for path in Path(runner.work_dir).glob(f"{self._prefix}*.pth")]
+            self._best = max((metrics[self.save_best] for metrics in kept if self.save_best in metrics), default=None)
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Write at the interval and after the last iteration."""
@@ -58,10 +65,10 @@ class CheckpointHook(Hook):
         if score is None or (self._best is not None and score <= self._best):
             return
         self._best = score
-        prefix = f"best_{str(self.save_best).replace('/', '_')}_iter_"
-        path = runner.save_checkpoint(runner.work_dir, f"{prefix}{runner.iter}.pth", iteration=runner.iter, metrics=metrics)
+        name = f"{self._prefix}{runner.iter}.pth"
+        path = runner.save_checkpoint(runner.work_dir, name, iteration=runner.iter, metrics=metrics)
         if is_main_process():
-            for old in Path(runner.work_dir).glob(f"{prefix}*.pth"):
+            for old in Path(runner.work_dir).glob(f"{self._prefix}*.pth"):
                 if old != path:
                     old.unlink()
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import cv2
 from mmengine.hooks import Hook
 
 from mmseg.datasets.reading import read_image
 from mmseg.registry import HOOKS
-from mmseg.visualization import draw_overlay
+from mmseg.visualization import draw_overlay, write_picture
 
 __all__ = ["OverlayHook"]
 
@@ -33,5 +32,4 @@ class OverlayHook(Hook):
         for sample in outputs or []:
             masks = (sample.probabilities.data > 0.5).cpu().numpy()
             overlay = draw_overlay(read_image(sample.img_path), masks, info["classes"], info["palette"])
-            path = self.out_dir / f"{Path(sample.img_path).stem}_overlay.png"
-            path.write_bytes(cv2.imencode(".png", cv2.cvtColor(overlay, cv2.COLOR_RGB2BGR))[1].tobytes())
+            write_picture(self.out_dir / f"{Path(sample.img_path).stem}_overlay.png", overlay)
