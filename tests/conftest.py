@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +29,9 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_options(tiny_data: Path) -> dict[str, Any]:
-    """Overrides that make the demo config train in seconds: crops of 64, batch 2, 4 iterations."""
+    """Overrides that make the demo config train in seconds: crops of 64, batch 2, 4 iterations. Not to be changed in place."""
     return {
         "train_dataloader.dataset.dataset.data_root": str(tiny_data),
         "train_dataloader.dataset.size": (240, 160),
@@ -45,7 +47,74 @@ def tiny_options(tiny_data: Path) -> dict[str, Any]:
     }
 
 
-@pytest.fixture
+NARROW = {
+    "model.backbone.base_channels": 8, "model.backbone.stem_channels": 8, "model.backbone.init_cfg": None,
+    "model.decode_head.0.in_channels": 64, "model.decode_head.0.channels": 16,
+    "model.decode_head.1.prev_channels": 16, "model.decode_head.1.fuse_channels": (16, 16, 16),
+    "model.auxiliary_head.in_channels": 32, "model.auxiliary_head.channels": 16,
+}
+"""Overrides that make the demo config's network narrow: its checkpoints are 200 MB as it is."""
+
+_run_number = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def run_config(demo_config: Path, tiny_options: dict[str, Any]) -> Callable[..., Any]:
+    """A function ``(work_dir, **overrides)`` giving the tiny, narrow configuration; ``__`` in a name stands for a dot."""
+
+    def make(work_dir: Path, curves: bool = False, **overrides: Any) -> Any:
+        from mmseg.engine import load_config
+
+        dotted = {name.replace("__", "."): value for name, value in overrides.items()}
+        config = load_config(demo_config, tiny_options | NARROW | dotted)
+        if not curves:  # half a second a picture
+            del config.default_hooks.curves
+        config.work_dir = str(work_dir)
+        config.experiment_name = f"test{next(_run_number)}"  # two runs of one second would share mmengine's log otherwise
+        return config
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def trained(run_config: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``latest.pth`` of the tiny, narrow configuration after its four iterations; read only."""
+    from mmseg.apis import build_runner
+
+    config = run_config(tmp_path_factory.mktemp("trained"))
+    build_runner(config).train()
+    return Path(config.work_dir, "latest.pth")
+
+
+@pytest.fixture(scope="session")
+def speckled(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trained checkpoint with classifiers that say 0.5 on average, so that lesions are seen everywhere; read only."""
+    from mmseg.engine.checkpoint import read_checkpoint, write_checkpoint
+
+    checkpoint = read_checkpoint(trained)
+    classifier = "refine_head.conv_seg.conv_out"
+    checkpoint["state_dict"][f"{classifier}.bias"].zero_()
+    checkpoint["state_dict"][f"{classifier}.weight"].mul_(30)
+    path = tmp_path_factory.mktemp("speckled") / "latest.pth"
+    write_checkpoint(checkpoint, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def two_classes(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trained checkpoint as if it knew two lesions; read only."""
+    from mmseg.engine.checkpoint import read_checkpoint, write_checkpoint
+
+    checkpoint = read_checkpoint(trained)
+    for name, tensor in checkpoint["state_dict"].items():
+        if ("conv_seg" in name or "aux_classifiers" in name) and tensor.shape[:1] == (4,):
+            checkpoint["state_dict"][name] = tensor[:2].clone()
+    path = tmp_path_factory.mktemp("two_classes") / "two_classes.pth"
+    write_checkpoint(checkpoint, path)
+    return path
+
+
+@pytest.fixture(scope="session")
 def demo_config(repo: Path) -> Path:
     """What ``make demo`` runs."""
     return repo / "configs/sdcnet/sdcnetplus_r18-d8_256x256_demo_synthetic.py"

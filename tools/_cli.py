@@ -11,9 +11,12 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a checkout without installing it
 
 from mmseg.utils.errors import UserError, exit_on_user_error
-from mmseg.utils.paths import home_path
+from mmseg.utils.paths import home_path, make_folder
 
-__all__ = ["UserError", "add_run_arguments", "exit_on_user_error", "hint", "home_path", "options", "prepare_config"]
+__all__ = [
+    "UserError", "add_run_arguments", "exit_on_user_error", "hint", "home_path", "make_folder", "options",
+    "prepare_config", "require",
+]
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,14 +52,22 @@ def hint(old: str, new: str) -> None:
     print(f"note: {old} is the old spelling of {new}", file=sys.stderr)
 
 
-def prepare_config(args: argparse.Namespace) -> Any:
-    """The configuration with what the command line says of it: overrides, launcher, ``work_dir``."""
+def require(config: Any, *keys: str) -> None:
+    """Raise a UserError where the configuration lacks one of these top-level keys, as the parts in ``_base_`` do."""
+    missing = [key for key in keys if config.get(key) is None]
+    if missing:
+        raise UserError(f"{config.filename}: got no {', '.join(missing)}, expected a whole config such as configs/sdcnet/*.py")
+
+
+def prepare_config(args: argparse.Namespace, *needs: str) -> Any:
+    """The configuration with what the command line says of it: overrides, launcher, ``work_dir``; ``needs`` are its keys."""
     from mmseg.engine.config import load_config
 
     if args.options:
         hint("--options", "--cfg-options")
         args.cfg_options = [*args.options, *(args.cfg_options or [])]
     config = load_config(args.config, options(args.cfg_options))
+    require(config, *needs)
     config.launcher = args.launcher
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     config.work_dir = args.work_dir or config.get("work_dir") or str(home_path("work_dirs", Path(args.config).stem))

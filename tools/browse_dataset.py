@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from _cli import exit_on_user_error, home_path, options
+from _cli import exit_on_user_error, home_path, options, require
 
 
 def main() -> None:
@@ -19,6 +19,7 @@ def main() -> None:
         from mmseg.engine.config import load_config
 
         config = load_config(args.config, options(args.cfg_options))
+        require(config, "data_preprocessor", "train_dataloader")
         out_dir = args.out_dir or home_path("work_dirs", "browse")
         written = browse_dataset(config, out_dir, args.number)
     print(f"{len(written)} pictures in {out_dir}")

@@ -6,7 +6,7 @@ import argparse
 import time
 from pathlib import Path
 
-from _cli import UserError, add_run_arguments, exit_on_user_error, hint, prepare_config
+from _cli import UserError, add_run_arguments, exit_on_user_error, hint, make_folder, prepare_config
 
 
 def parse_args() -> argparse.Namespace:
@@ -31,16 +31,18 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     with exit_on_user_error():
-        config = prepare_config(args)
+        config = prepare_config(args, "model", "test_dataloader", "test_cfg", "test_evaluator")
         if not Path(args.checkpoint).is_file():
             raise UserError(f"{args.checkpoint}: no such checkpoint; tools/train.py writes latest.pth into its work_dir")
         out = Path(args.out or Path(config.work_dir, time.strftime("test_%Y%m%d_%H%M%S")))
+        make_folder(out, "--out" if args.out else "--work-dir")
         config.load_from, config.resume = args.checkpoint, False
         config.test_evaluator.out_dir = str(out)
-        config.default_hooks.logger.interval = 5
+        config.merge_from_dict({"default_hooks.logger.interval": 5})
         if args.tta:
             config.model.setdefault("test_cfg", {})["flips"] = ["horizontal", "vertical", "diagonal"]
         if args.show_dir:
+            make_folder(args.show_dir, "--show-dir")
             hooks = config.get("custom_hooks") or []
             config.custom_hooks = [*hooks, dict(type="OverlayHook", out_dir=args.show_dir)]
 

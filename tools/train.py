@@ -33,13 +33,17 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     with exit_on_user_error():
-        config = prepare_config(args)
+        config = prepare_config(args, "model", "train_dataloader", "train_cfg", "optim_wrapper")
         if args.amp:
             config.optim_wrapper.type = "AutocastOptimWrapper"
         if args.no_validate:
             config.val_cfg = config.val_dataloader = config.val_evaluator = None
         config.resume = args.resume is not None or config.get("resume", False)
-        config.load_from = args.resume if args.resume not in (None, "auto") else args.load_from or config.get("load_from")
+        start = args.load_from or config.get("load_from")
+        if args.resume == "auto" and start:  # a fine-tuning run: go on where it stopped, or begin with the weights
+            config.resume = Path(config.work_dir, "latest.pth").is_file()
+            start = None if config.resume else start
+        config.load_from = args.resume if args.resume not in (None, "auto") else start
         config.setdefault("randomness", {}).update(
             {} if args.seed is None else {"seed": args.seed}, **({"deterministic": True} if args.deterministic else {})
         )

@@ -41,12 +41,11 @@ def find_inputs(inputs: Sequence[str]) -> list[Path]:
 
 
 def output_names(files: Sequence[Path]) -> list[str]:
-    """The stem of each file; files that share one keep their suffix, and their folder where that is shared too."""
-    stems = Counter(f.stem for f in files)
-    names = Counter(f.name for f in files)
-    return [
-        f.stem if stems[f.stem] == 1 else f.name if names[f.name] == 1 else f"{f.parent.name}_{f.name}" for f in files
-    ]
+    """The stem of each file; files that share one keep their suffix, and as many of their folders as tell them apart."""
+    parts = [f.relative_to(f.anchor).parts for f in files]
+    forms = [[f.stem, *("_".join(p[-n:]) for n in range(1, len(p) + 1))] for f, p in zip(files, parts, strict=True)]
+    taken = Counter(form for of_file in forms for form in set(of_file))
+    return [next((form for form in of_file if taken[form] == 1), of_file[-1]) for of_file in forms]
 
 
 def segment_files(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -12,6 +11,7 @@ from mmseg.engine.config import check_config
 from mmseg.engine.runner import LesionRunner
 from mmseg.structures import LESIONS
 from mmseg.utils.errors import UserError
+from mmseg.utils.paths import make_folder
 
 __all__ = ["build_runner"]
 
@@ -24,14 +24,7 @@ def build_runner(config: Config) -> LesionRunner:
     """
     register_all_modules()
     check_config(config)
-    work_dir = Path(config.work_dir)
-    try:
-        work_dir.mkdir(parents=True, exist_ok=True)
-        probe = work_dir / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise UserError(f"{work_dir}: cannot be written ({error.strerror}); choose another folder by --work-dir") from error
+    make_folder(config.work_dir, "--work-dir")
     try:
         runner = LesionRunner.from_cfg(config)
     except (ValueError, TypeError, KeyError, AssertionError) as error:  # what constructors say of wrong values

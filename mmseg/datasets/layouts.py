@@ -11,6 +11,7 @@ from typing import Any
 
 from mmseg.datasets.reading import IMAGE_SUFFIXES
 from mmseg.structures import LESIONS
+from mmseg.utils.errors import UserError
 
 __all__ = ["find_images", "index_layout", "official_idrid_layout", "tidy_layout"]
 
@@ -46,20 +47,25 @@ def official_idrid_layout(root: Path, split: str) -> list[dict[str, Any]]:
 
 
 def index_layout(root: Path, split: str) -> list[dict[str, Any]]:
-    """``images/<split>/X.jpg`` with label maps ``labels/<split>/X.png``, as users of HRDecoder and M2MRF have them."""
+    """``images/<split>/X.jpg`` with label maps ``labels/<split>/X.png``, as users of HRDecoder and M2MRF have them.
+
+    Raises:
+        UserError: an image has no label map, though others have.
+    """
     labels = {p.stem: p for p in find_images(root / "labels" / split)}
     images = find_images(root / "images" / split) if labels else []
-    return [
-        dict(img_path=str(p), image_id=p.stem, label_path=str(labels[p.stem])) for p in images if p.stem in labels
-    ]
+    without = [p.name for p in images if p.stem not in labels]
+    if without:
+        raise UserError(f"{root / 'labels' / split}: no label map for {len(without)} images ({', '.join(without[:3])}, ...)")
+    return [dict(img_path=str(p), image_id=p.stem, label_path=str(labels[p.stem])) for p in images]
 
 
 def _records(images: list[Path], folders: dict[str, Path]) -> list[dict[str, Any]]:
-    """Pair every image with its mask files; suffixes and their case may differ."""
+    """Pair every image with its mask files; suffixes and their case may differ. Empty where no image has any."""
     masks = {lesion: {p.stem: p for p in find_images(folder)} for lesion, folder in folders.items()}
-    records = []
+    records: list[dict[str, Any]] = []
     for image in images:
         found = {lesion: files.get(f"{image.stem}_{lesion}") for lesion, files in masks.items()}
         paths = {lesion: str(p) if p else None for lesion, p in found.items()}
         records.append(dict(img_path=str(image), image_id=image.stem, mask_paths=paths))
-    return records
+    return records if any(path for record in records for path in record["mask_paths"].values()) else []

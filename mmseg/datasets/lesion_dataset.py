@@ -87,6 +87,9 @@ class LesionDataset(BaseDataset):
         if "label_path" in info:
             labels = read_index_map(info["label_path"])
             _check_shape(info["label_path"], labels, info["img_path"], shape)
+            if labels.max(initial=0) > len(LESIONS):
+                known = "0 background, " + ", ".join(f"{i} {name}" for i, name in enumerate(self.LABEL_MAP_CLASSES, start=1))
+                raise UserError(f"{info['label_path']}: got the value {labels.max()}, expected {known}")
             for value, lesion in enumerate(self.LABEL_MAP_CLASSES, start=1):
                 masks[LESIONS.index(lesion)] = resize_mask((labels == value).astype(np.uint8), size)
             return masks

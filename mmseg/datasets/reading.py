@@ -15,7 +15,10 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp")
 """File endings (lower case) that count as photographs."""
 
 _LAST_BYTES = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND"}
-"""How a whole JPEG and PNG file ends, by how it begins: OpenCV fills the missing part of a cut file with grey, silently."""
+"""How a whole JPEG and PNG file ends, by how it begins: OpenCV 4 fills the missing part of a cut file with grey, silently."""
+
+_TAIL = 2**16
+"""Bytes at the end in which that mark is looked for; some cameras append data of their own."""
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -42,7 +45,7 @@ def read_mask(path: str | Path) -> np.ndarray:
     """Read the mask of one lesion, whatever its coding.
 
     Accepted: 0/255 in grey, colour or a palette (OpenCV would turn IDRiD's red palette into 76), anti-aliased edges
-    (foreground from 128), 0/1, and RGBA whose alpha says nothing (``IDRiD_81_EX.tif``).
+    (foreground from 128), 0/1, RGBA whose alpha says nothing (``IDRiD_81_EX.tif``), and 16 bits, whatever part they fill.
 
     Args:
         path: a PNG, TIFF or BMP file.
@@ -51,15 +54,17 @@ def read_mask(path: str | Path) -> np.ndarray:
         uint8 ``(H, W)`` in {0, 1}.
 
     Raises:
-        UserError: no readable image, or its largest value lies between 2 and 127, where foreground cannot be told.
+        UserError: no readable image, or its largest value lies between 2 and 127 (256 and 32767), where foreground cannot
+            be told.
     """
-    mask = _decode(path, cv2.IMREAD_COLOR).max(axis=2)
+    mask = _decode(path, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH).max(axis=2)
     peak = int(mask.max(initial=0))
     if peak <= 1:
-        return mask
-    if peak < 128:
+        return mask.astype(np.uint8)
+    half = 2**7 if peak < 2**8 else 2**15
+    if peak < half:
         raise UserError(f"{path}: got a mask whose largest value is {peak}, expected 0/255 or 0/1; is it a label map?")
-    return (mask >= 128).astype(np.uint8)
+    return (mask >= half).astype(np.uint8)
 
 
 def read_index_map(path: str | Path) -> np.ndarray:
@@ -123,7 +128,7 @@ def _decode(path: str | Path, flags: int) -> np.ndarray:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     last = _LAST_BYTES.get(data[:2])
-    if last is not None and last not in data[-4096:]:
+    if last is not None and last not in data[-_TAIL:]:
         raise UserError(f"{path}: the file is cut off ({len(data)} bytes, no end mark); copy it again from its source")
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None

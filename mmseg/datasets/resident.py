@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -59,7 +58,7 @@ class ResidentDataset(Dataset):
     def __getitem__(self, idx: int) -> dict[str, Any]:
         """As :meth:`LesionDataset.prepare_data`; the image is the kept tensor itself, not a copy."""
         kept = self._samples[idx]
-        sample = copy.copy(kept["data_samples"])
+        sample = kept["data_samples"].new()  # a copy.copy would share its sets of field names
         sample.gt_sem_seg = PixelData(data=unpack_masks(kept["masks"]))
         return dict(inputs=kept["inputs"], data_samples=sample)
 

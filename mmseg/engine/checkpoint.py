@@ -39,7 +39,7 @@ def write_checkpoint(checkpoint: dict[str, Any], path: str | Path) -> None:
         temporary.replace(path)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
         folder = path.parent
-        note = f"{shutil.disk_usage(folder).free / 2**20:.0f} MiB are free there" if folder.is_dir() else "there is no such folder"
+        note = f"{shutil.disk_usage(folder).free / 2**20:.0f} MiB are free there" if folder.is_dir() else "no such folder"
         raise UserError(f"{path}: the checkpoint could not be written ({error}); {note}") from error
     finally:
         with contextlib.suppress(OSError):

@@ -11,6 +11,7 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import Registry
+from torch.utils.data import DataLoader
 
 from mmseg.registry import (
     ALL_REGISTRIES,
@@ -97,9 +98,19 @@ def check_config(config: Config) -> None:
     findings += [f"{key}: missing" for key in ("model",) if key not in config]
     for key in sorted(TOP_LEVEL_KEYS & set(config)):
         findings += _check_value(config[key], key, _EXPECTED_REGISTRY.get(key))
+    findings += _check_loaders(config)
     findings += _check_schedule(config)
     if findings:
         raise UserError(f"{config.filename or 'config'}:\n  " + "\n  ".join(findings))
+
+
+def _check_loaders(config: Config) -> Iterator[str]:
+    """A loader has no ``type``: its keys are those of torch's DataLoader and mmengine's own."""
+    known = {*inspect.signature(DataLoader.__init__).parameters, "num_batch_per_epoch"}
+    for where in ("train_dataloader", "val_dataloader", "test_dataloader"):
+        for key in config.get(where) or {}:
+            if key not in known:
+                yield f"{where}.{key}: a data loader takes no argument {key!r}{nearest(key, known)}"
 
 
 def _check_schedule(config: Config) -> Iterator[str]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
-__all__ = ["home", "home_path"]
+from mmseg.utils.errors import UserError
+
+__all__ = ["home", "home_path", "make_folder"]
 
 
 def home() -> Path:
@@ -20,3 +23,23 @@ def home() -> Path:
 def home_path(*parts: str) -> Path:
     """A path below :func:`home`, such as ``home_path('model', 'latest.pth')``."""
     return home().joinpath(*parts)
+
+
+def make_folder(path: str | Path, option: str) -> Path:
+    """Make a folder and see that files can be written there, before anything heavy starts.
+
+    Args:
+        path: of the folder.
+        option: of the command line by which the user can choose another.
+
+    Raises:
+        UserError: it cannot be made or written.
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):  # a name of its own: several processes do this at once
+            pass
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror}); choose another folder by {option}") from error
+    return path

@@ -13,7 +13,7 @@ def draw_curves(records: list[dict[str, float]], path: Path) -> None:
     Args:
         records: one dictionary a logging step: ``step``, ``loss``, ``lr``, losses named ``<part>.loss_<kind>``, metrics
             named ``lesion/<metric>``.
-        path: of the picture.
+        path: of the picture; nothing is written where no record holds any of these.
     """
     import matplotlib
 
@@ -29,7 +29,9 @@ def draw_curves(records: list[dict[str, float]], path: Path) -> None:
         "validation": sorted(n for n in names if n.startswith("lesion/m")),
     }
     shown = {title: group for title, group in groups.items() if names & set(group)}
-    figure, axes = plt.subplots(1, len(shown), figsize=(5.2 * len(shown), 4), squeeze=False, layout="constrained")
+    if not shown:
+        return
+    figure, axes = plt.subplots(1, len(shown), figsize=(5.2 * len(shown), 4.6), squeeze=False, layout="constrained")
     for axis, (title, group) in zip(axes[0], shown.items(), strict=True):
         for name in group:
             points = [(record["step"], record[name]) for record in records if name in record]
@@ -37,6 +39,6 @@ def draw_curves(records: list[dict[str, float]], path: Path) -> None:
         axis.set(title=title, xlabel="iteration")
         axis.grid(alpha=0.3)
         if len(group) > 1:
-            axis.legend(fontsize=7)
+            axis.legend(fontsize=7, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.16))
     figure.savefig(path, dpi=110)
     plt.close(figure)

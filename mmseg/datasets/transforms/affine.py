@@ -82,9 +82,14 @@ class BatchRandomAffine:
         for i, lesions in enumerate(points):
             present = [p for p in lesions if len(p)]
             if wanted[i] and present:
-                pixels = present[int(which[i] * len(present))]
-                centre[i] = pixels[int(nth[i] * len(pixels))].flip(0) + 0.5 + offset[i]
+                pixels = _pick(present, which[i])
+                centre[i] = _pick(pixels, nth[i]).flip(0) + 0.5 + offset[i]
         return centre, matrix
+
+
+def _pick(items: Any, share: Tensor) -> Any:
+    """The item at a share of the way, 0 to 1; a float32 share rounds up to 1 once in 30 million draws."""
+    return items[min(int(share * len(items)), len(items) - 1)]
 
 
 def window_grid(centre: Tensor, matrix: Tensor, crop_size: tuple[int, int]) -> Tensor:

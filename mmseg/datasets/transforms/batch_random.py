@@ -24,9 +24,8 @@ class BatchRandom:
     """
 
     def __init__(self, seed: int, iteration: int, slots: Sequence[int]) -> None:
-        self._generators = [
-            np.random.Generator(np.random.Philox(key=[seed % 2**64, (iteration << 24) + slot])) for slot in slots
-        ]
+        keys = [np.array([seed % 2**64, (iteration << 24) + slot], np.uint64) for slot in slots]
+        self._generators = [np.random.Generator(np.random.Philox(key=key)) for key in keys]
 
     def __len__(self) -> int:
         return len(self._generators)

@@ -1,0 +1,291 @@
+"""One set of photographs in each of the three layouts that users have, and in none."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from mmengine.logging import MMLogger
+from PIL import Image
+
+from mmseg.datasets import IDRiDDataset, LesionDataset, SyntheticFundusDataset
+from mmseg.datasets.reading import read_mask
+from mmseg.registry import DATASETS
+from mmseg.structures import LESIONS
+from mmseg.utils.errors import UserError
+
+SHAPE = (40, 60)
+COUNTS = {"train": 3, "test": 2}
+LABEL_OF = {"EX": 1, "HE": 2, "SE": 3, "MA": 4}
+"""M2MRF's coding of label maps."""
+
+
+def picture(split: str, number: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """A photograph and its masks, which do not overlap; the second of each split has no SE, the first of test no HE."""
+    random = np.random.RandomState(100 * (split == "test") + number)
+    which = random.randint(0, 9, SHAPE)
+    masks = {lesion: (which == c + 1).astype(np.uint8) for c, lesion in enumerate(LESIONS)}
+    if number == 1:
+        del masks["SE"]
+    if split == "test" and number == 0:
+        del masks["HE"]
+    return random.randint(0, 256, (*SHAPE, 3)).astype(np.uint8), masks
+
+
+def name(split: str, number: int) -> str:
+    return f"IDRiD_{number + 1 + 54 * (split == 'test'):02d}"
+
+
+def write(array: np.ndarray, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path)
+
+
+def every() -> list[tuple[str, int]]:
+    return [(split, number) for split, count in COUNTS.items() for number in range(count)]
+
+
+def write_official(root: Path) -> None:
+    """As "A. Segmentation" is unzipped: palette TIFFs, and one RGBA with alpha 255 everywhere (IDRiD_81_EX.tif)."""
+    splits = {"train": "a. Training Set", "test": "b. Testing Set"}
+    kinds = {
+        "MA": "1. Microaneurysms", "HE": "2. Haemorrhages", "EX": "3. Hard Exudates", "SE": "4. Soft Exudates",
+        "OD": "5. Optic Disc",
+    }
+    for split, number in every():
+        image, masks = picture(split, number)
+        write(image, root / "1. Original Images" / splits[split] / f"{name(split, number)}.jpg")
+        truths = root / "2. All Segmentation Groundtruths" / splits[split]
+        for lesion, mask in {**masks, "OD": np.ones(SHAPE, np.uint8)}.items():
+            path = truths / kinds[lesion] / f"{name(split, number)}_{lesion}.tif"
+            if (split, number, lesion) == ("test", 1, "EX"):
+                write(np.dstack([mask * np.uint8(255), mask * 0, mask * 0, np.full_like(mask, 255)]), path)
+                continue
+            coded = Image.frombytes("P", SHAPE[::-1], mask.tobytes())
+            coded.putpalette([0, 0, 0, 255, 0, 0] + [0] * 762)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            coded.save(path)
+    (root / "1. Original Images" / "a. Training Set" / "Thumbs.db").write_bytes(b"what Windows leaves")
+
+
+def write_tidy(root: Path) -> None:
+    for split, number in every():
+        image, masks = picture(split, number)
+        write(image, root / "images" / split / f"{name(split, number)}.jpg")
+        for lesion, mask in masks.items():
+            write(mask * np.uint8(255), root / "masks" / split / lesion / f"{name(split, number)}_{lesion}.png")
+
+
+def write_label_maps(root: Path) -> None:
+    for split, number in every():
+        image, masks = picture(split, number)
+        write(image, root / "images" / split / f"{name(split, number)}.jpg")
+        labels = sum((LABEL_OF[lesion] * mask for lesion, mask in masks.items()), np.zeros(SHAPE, np.uint8))
+        write(labels, root / "labels" / split / f"{name(split, number)}.png")
+
+
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """One root for every way to name the same set; read only."""
+    folder = tmp_path_factory.mktemp("layouts")
+    write_official(folder / "official" / "A. Segmentation")
+    write_tidy(folder / "tidy")
+    write_label_maps(folder / "labels")
+    return {
+        "official": folder / "official" / "A. Segmentation", "official's parent": folder / "official",
+        "tidy": folder / "tidy", "label maps": folder / "labels",
+    }
+
+
+LAYOUTS = ["official", "official's parent", "tidy", "label maps"]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("split", COUNTS)
+def test_every_layout_gives_the_same_masks(layout: str, split: str, roots: dict[str, Path]) -> None:
+    dataset = IDRiDDataset(str(roots[layout]), split)
+    assert len(dataset) == COUNTS[split]
+    for number in range(COUNTS[split]):
+        image, masks = picture(split, number)
+        item = dataset[number]
+        sample = item["data_samples"]
+        assert sample.image_id == name(split, number)
+        assert Path(sample.img_path).name == f"{name(split, number)}.jpg"
+        assert sample.ori_shape == sample.img_shape == SHAPE
+        assert sample.sample_idx == number
+        assert item["inputs"].shape == (3, *SHAPE)
+        expected = np.stack([masks.get(lesion, np.zeros(SHAPE)) for lesion in LESIONS])
+        np.testing.assert_array_equal(sample.gt_sem_seg.data.numpy(), expected)
+        stored = np.asarray(Image.open(sample.img_path).convert("RGB"), int)
+        assert np.abs(item["inputs"].permute(1, 2, 0).numpy() - stored).mean() < 3, "not the picture, or not RGB"
+        assert image.shape == stored.shape
+
+
+def test_the_data_set_is_registered_and_says_what_its_classes_are(roots: dict[str, Path]) -> None:
+    dataset = DATASETS.build(dict(type="IDRiDDataset", data_root=str(roots["tidy"]), split="test", indices=1))
+    assert dataset.metainfo["classes"] == LESIONS
+    assert len(dataset.metainfo["palette"]) == len(LESIONS)
+    assert len(dataset) == 1
+    assert issubclass(IDRiDDataset, LesionDataset)
+
+
+@pytest.mark.parametrize(("test_mode", "truth"), [(False, (20, 30)), (True, SHAPE)])
+def test_the_masks_of_a_test_keep_the_photographs_size(test_mode: bool, truth: tuple[int, int], roots: dict[str, Path]) -> None:
+    item = IDRiDDataset(str(roots["tidy"]), "test", size=(30, 100), test_mode=test_mode)[0]
+    sample = item["data_samples"]
+    assert item["inputs"].shape == (3, 20, 30)
+    assert sample.gt_sem_seg.data.shape == (4, *truth)
+    assert (sample.img_shape, sample.ori_shape) == ((20, 30), SHAPE)
+
+
+@pytest.fixture
+def logged() -> Any:
+    """What mmengine's logger got."""
+    records: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = records.append  # type: ignore[method-assign]
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(handler)
+    yield records
+    logger.removeHandler(handler)
+
+
+def test_a_count_that_differs_from_the_release_is_a_warning(roots: dict[str, Path], logged: list[logging.LogRecord]) -> None:
+    IDRiDDataset(str(roots["tidy"]), "test")
+    (record,) = [r for r in logged if r.levelno == logging.WARNING]
+    assert all(word in record.getMessage() for word in ("test", "got 2 images", "27", str(roots["tidy"])))
+
+
+def test_the_release_itself_is_no_warning(tmp_path: Path, logged: list[logging.LogRecord]) -> None:
+    for number in range(27):
+        write(np.zeros((2, 2, 3), np.uint8), tmp_path / "images/test" / f"{number}.jpg")
+        write(np.zeros((2, 2), np.uint8), tmp_path / "masks/test/MA" / f"{number}_MA.png")
+    assert len(IDRiDDataset(str(tmp_path), "test")) == 27
+    assert not [r for r in logged if r.levelno >= logging.WARNING]
+
+
+# What is not there
+
+
+def images_only(root: Path) -> None:
+    write(picture("train", 0)[0], root / "images/train/IDRiD_01.jpg")
+
+
+def empty_mask_folders(root: Path) -> None:
+    images_only(root)
+    for lesion in LESIONS:
+        (root / "masks/train" / lesion).mkdir(parents=True)
+
+
+def masks_of_another_name(root: Path) -> None:
+    images_only(root)
+    write(np.ones(SHAPE, np.uint8), root / "masks/train/MA/IDRiD_01.png")
+
+
+def official_without_truths(root: Path) -> None:
+    write_official(root)
+    for path in root.rglob("*.tif"):
+        path.unlink()
+
+
+def masks_only(root: Path) -> None:
+    write(np.ones(SHAPE, np.uint8), root / "masks/train/MA/IDRiD_01_MA.png")
+
+
+def nothing(root: Path) -> None:
+    root.rmdir()
+
+
+@pytest.mark.parametrize(
+    "fill", [images_only, empty_mask_folders, masks_of_another_name, official_without_truths, masks_only, nothing],
+    ids=lambda f: f.__name__,
+)
+def test_photographs_without_truth_are_an_error_not_a_healthy_set(fill: Callable[[Path], None], tmp_path: Path) -> None:
+    fill(tmp_path)
+    with pytest.raises(UserError) as caught:
+        IDRiDDataset(str(tmp_path), "train")
+    message = str(caught.value)
+    assert all(words in message for words in (str(tmp_path), "A. Segmentation", "images/ and masks/", "IDRID_ROOT"))
+    assert ("no such folder" in message) == (fill is nothing)
+
+
+def test_a_synthetic_set_that_was_not_made(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="make_synthetic_dataset"):
+        SyntheticFundusDataset(str(tmp_path), "train")
+
+
+@pytest.mark.parametrize("split", ["training", "val", ""])
+def test_a_split_that_does_not_exist(split: str, roots: dict[str, Path]) -> None:
+    with pytest.raises(UserError, match=rf"IDRiDDataset: got split='{split}', expected 'train' or 'test'"):
+        IDRiDDataset(str(roots["tidy"]), split)
+
+
+@pytest.mark.parametrize(("write_set", "file"), [
+    (write_tidy, "masks/train/HE/IDRiD_01_HE.png"), (write_label_maps, "labels/train/IDRiD_01.png"),
+])
+def test_a_mask_of_another_size_is_refused(write_set: Callable[[Path], None], file: str, tmp_path: Path) -> None:
+    write_set(tmp_path)
+    write(np.zeros((SHAPE[1], SHAPE[0]), np.uint8), tmp_path / file)
+    with pytest.raises(UserError) as caught:
+        IDRiDDataset(str(tmp_path), "train", size=(30, 20))[0]
+    message = str(caught.value)
+    assert all(words in message for words in (file, "got a mask of 40x60", "expected 60x40", "IDRiD_01.jpg"))
+
+
+def test_a_broken_file_is_named(tmp_path: Path) -> None:
+    write_tidy(tmp_path)
+    (tmp_path / "masks/train/EX/IDRiD_02_EX.png").write_bytes(b"")
+    dataset = IDRiDDataset(str(tmp_path), "train")
+    assert dataset[0] is not None
+    with pytest.raises(UserError, match=r"IDRiD_02_EX\.png"):
+        dataset[1]
+
+
+# The real images
+
+
+@pytest.mark.idrid
+@pytest.mark.parametrize(("split", "count", "with_exudates"), [("train", 54, 26), ("test", 27, 14)])
+def test_idrids_counts(split: str, count: int, with_exudates: int, idrid_root: Path) -> None:
+    dataset = IDRiDDataset(str(idrid_root), split)
+    records = [dataset.get_data_info(i) for i in range(len(dataset))]
+    assert len(records) == count
+    found = {lesion: [r["image_id"] for r in records if r["mask_paths"][lesion]] for lesion in LESIONS}
+    assert len(found["SE"]) == with_exudates
+    assert len(found["MA"]) == len(found["EX"]) == count
+    assert [r["image_id"] for r in records if r["image_id"] not in found["HE"]] == (["IDRiD_43"] if split == "train" else [])
+
+
+@pytest.mark.idrid
+def test_a_real_photograph(idrid_root: Path) -> None:
+    item = IDRiDDataset(str(idrid_root), "train", size=(1440, 960))[0]
+    sample = item["data_samples"]
+    assert item["inputs"].shape == (3, 956, 1440)
+    assert sample.ori_shape == (2848, 4288)
+    red, green, blue = item["inputs"].float().mean((1, 2)).tolist()
+    assert red > green > blue, "a fundus is red"
+    shares = sample.gt_sem_seg.data.float().mean((1, 2)).tolist()
+    paths = [Path(sample.img_path).parents[2] / f"masks/train/{lesion}/IDRiD_01_{lesion}.png" for lesion in LESIONS]
+    for lesion, path, share in zip(LESIONS, paths, shares, strict=True):
+        original = float(read_mask(path).mean()) if path.exists() else 0.0
+        assert share == pytest.approx(original, rel=0.1), f"the reduced mask of {lesion} is too large or too small"
+    assert 1e-4 < shares[0] < shares[1] < shares[2] < 0.05
+    assert shares[3] == 0, "IDRiD_01 has no soft exudate"
+
+
+def test_a_label_map_with_other_values_or_a_missing_one_is_an_error(tmp_path: Path) -> None:
+    for folder in ("images/train", "labels/train"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name in ("a", "b"):
+        cv2.imwrite(str(tmp_path / f"images/train/{name}.jpg"), np.zeros((20, 30, 3), np.uint8))
+    cv2.imwrite(str(tmp_path / "labels/train/a.png"), np.full((20, 30), 5, np.uint8))
+    with pytest.raises(UserError, match=r"no label map for 1 images \(b.jpg"):
+        len(IDRiDDataset(data_root=str(tmp_path)))
+    (tmp_path / "images/train/b.jpg").unlink()
+    with pytest.raises(UserError, match=r"a.png: got the value 5, expected 0 background, 1 EX, 2 HE, 3 SE, 4 MA"):
+        IDRiDDataset(data_root=str(tmp_path))[0]

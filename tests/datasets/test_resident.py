@@ -1,0 +1,111 @@
+"""The data set in memory: the same samples, decoded once, small."""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmseg.datasets import ResidentDataset, SyntheticFundusDataset
+from mmseg.datasets.sampling import lesion_points
+from mmseg.structures import LESIONS
+from mmseg.utils.errors import UserError
+
+SIZE = (120, 80)
+
+
+@pytest.fixture
+def source(tiny_data: Path) -> SyntheticFundusDataset:
+    return SyntheticFundusDataset(str(tiny_data), "train", size=SIZE)
+
+
+def test_the_same_samples_as_decoded(source: SyntheticFundusDataset) -> None:
+    resident = ResidentDataset(source)
+    assert len(resident) == len(source) == 4
+    assert resident.metainfo["classes"] == LESIONS
+    for i in range(len(source)):
+        kept, decoded = resident[i], source[i]
+        assert torch.equal(kept["inputs"], decoded["inputs"])
+        assert torch.equal(kept["data_samples"].gt_sem_seg.data, decoded["data_samples"].gt_sem_seg.data)
+        meta = dict(kept["data_samples"].metainfo)
+        points = meta.pop("lesion_points")
+        assert meta == decoded["data_samples"].metainfo
+        expected = lesion_points(decoded["data_samples"].gt_sem_seg.data)
+        assert all(torch.equal(a, b) for a, b in zip(points, expected, strict=True))
+
+
+def test_from_a_configuration(tiny_data: Path, source: SyntheticFundusDataset) -> None:
+    config = dict(type="SyntheticFundusDataset", data_root=str(tiny_data), split="train")
+    assert ResidentDataset(config)[0]["inputs"].shape == (3, 160, 240)
+    resident = ResidentDataset(config, size=SIZE, num_threads=1)
+    assert torch.equal(resident[3]["inputs"], source[3]["inputs"])
+    assert "size" not in config, "the configuration was changed"
+
+
+def test_nothing_is_decoded_twice(tiny_data: Path, tmp_path: Path, source: SyntheticFundusDataset) -> None:
+    shutil.copytree(tiny_data, tmp_path / "data")
+    resident = ResidentDataset(SyntheticFundusDataset(str(tmp_path / "data"), "train", size=SIZE))
+    shutil.rmtree(tmp_path / "data")
+    for _ in range(2):
+        assert torch.equal(resident[1]["inputs"], source[1]["inputs"])
+        assert torch.equal(resident[1]["data_samples"].gt_sem_seg.data, source[1]["data_samples"].gt_sem_seg.data)
+    assert resident[1]["inputs"].data_ptr() == resident[1]["inputs"].data_ptr(), "the image is copied"
+
+
+def test_four_bytes_a_pixel_are_kept(source: SyntheticFundusDataset) -> None:
+    """Three of the image and one of all masks; lists of lesion pixels come on top."""
+    height, width = 80, 120
+    size = len(pickle.dumps(ResidentDataset(source)))
+    points = sum(p.numel() * 2 for i in range(4) for p in lesion_points(source[i]["data_samples"].gt_sem_seg.data))
+    assert 4 * 4 * height * width <= size - points < 4 * 4.4 * height * width
+
+
+def test_a_sample_may_be_changed_without_changing_the_next(source: SyntheticFundusDataset) -> None:
+    resident = ResidentDataset(source)
+    first, twin = resident[0]["data_samples"], resident[0]["data_samples"]
+    truth = twin.gt_sem_seg.data.clone()
+    first.gt_sem_seg.data.fill_(255)
+    first.set_metainfo(dict(img_shape=(1, 1), new="a"))
+    first.probabilities = twin.gt_sem_seg
+    first.pop("gt_sem_seg")
+    for other in (twin, resident[0]["data_samples"]):
+        assert other.keys() == ["gt_sem_seg"]
+        assert torch.equal(other.gt_sem_seg.data, truth)
+        assert other.img_shape == (80, 120)
+        assert "new" not in other
+
+
+@pytest.mark.parametrize("cache", ["host", "auto"])
+def test_where_samples_are_kept(cache: str, source: SyntheticFundusDataset) -> None:
+    assert ResidentDataset(source, cache=cache)[0]["inputs"].device.type == "cpu"
+
+
+def test_a_cache_that_does_not_exist(source: SyntheticFundusDataset) -> None:
+    with pytest.raises(UserError, match="cache='gpu', expected 'auto' or 'host'"):
+        ResidentDataset(source, cache="gpu")
+
+
+def test_a_broken_file_is_told_from_its_thread(tiny_data: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_data, tmp_path / "data")
+    broken = sorted((tmp_path / "data/images/train").iterdir())[2]
+    broken.write_bytes(b"")
+    with pytest.raises(UserError, match=broken.name):
+        ResidentDataset(SyntheticFundusDataset(str(tmp_path / "data"), "train"))
+
+
+def test_lesion_points() -> None:
+    masks = torch.zeros(3, 100, 100, dtype=torch.uint8)
+    masks[0, 3, 7] = masks[0, 90, 1] = 1
+    masks[1] = 1
+    masks[1, :50] = 255
+    few, many, none = lesion_points(masks, most=1000)
+    assert few.tolist() == [[3, 7], [90, 1]]
+    assert len(none) == 0
+    assert few.dtype == torch.int16
+    assert 900 <= len(many) <= 1000
+    assert many[:, 0].min() == 50
+    assert many[:, 0].max() == 99
+    assert len(many.unique(dim=0)) == len(many)

@@ -1,0 +1,97 @@
+"""Every shipped configuration loads, passes the check, builds, trains one step and predicts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import init_default_scope
+from mmengine.structures import PixelData
+
+from mmseg.apis import register_all_modules
+from mmseg.apis.init import build_model
+from mmseg.engine import check_config, load_config
+from mmseg.structures import LESIONS, SegDataSample
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+LEAVES = sorted(path.relative_to(CONFIGS).as_posix() for path in CONFIGS.glob("*/*.py"))
+BASES = sorted(path.relative_to(CONFIGS).as_posix() for path in CONFIGS.glob("_base_/models/*.py"))
+
+
+def batch() -> dict:
+    """Two photographs of 96x80 with a lesion of each kind."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = [torch.randint(0, 256, (3, 80, 96), generator=generator, dtype=torch.uint8) for _ in range(2)]
+    samples = []
+    for _ in inputs:
+        masks = torch.zeros(4, 80, 96, dtype=torch.uint8)
+        for channel in range(4):
+            masks[channel, 10 * channel : 10 * channel + 30, 20:60] = 1
+        sample = SegDataSample(metainfo=dict(ori_shape=(80, 96), img_shape=(80, 96)))
+        sample.gt_sem_seg = PixelData(data=masks)
+        samples.append(sample)
+    return dict(inputs=inputs, data_samples=samples)
+
+
+def test_all_are_found() -> None:
+    assert len(LEAVES) == 4
+    assert len(BASES) == 3
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_its_first_lines_tell_its_command(name: str) -> None:
+    lines = (CONFIGS / name).read_text().splitlines()
+    header = lines[: next(i for i, line in enumerate(lines) if not line.startswith("#"))]
+    assert f"#   python tools/train.py configs/{name}" in header
+    assert any(line.startswith("# Data: ") for line in header)
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_it_passes_the_check(name: str) -> None:
+    register_all_modules()
+    config = load_config(CONFIGS / name)
+    check_config(config)
+    assert config.default_scope == "mmseg"
+    assert config.randomness.seed == 0
+    assert config.data_preprocessor.type == "LesionDataPreprocessor"
+
+
+@pytest.mark.parametrize("name", [*LEAVES, *BASES])
+def test_it_trains_and_predicts(name: str) -> None:
+    register_all_modules()
+    init_default_scope("mmseg")
+    config = load_config(CONFIGS / name)
+    if "data_preprocessor" not in config:  # a model alone
+        config.merge_from_dict(Config.fromfile(CONFIGS / "_base_/datasets/IDRiD_512x512.py").to_dict())
+    for transform in config.data_preprocessor.train_transforms:
+        if "crop_size" in transform:
+            transform.crop_size = (64, 64)
+    torch.manual_seed(0)
+    model = revert_sync_batchnorm(build_model(config))
+    if not model.multi_label:
+        model.data_preprocessor.target = "index"
+
+    data = model.data_preprocessor(batch(), training=True)
+    assert data["inputs"].shape == (2, 3, 64, 64)
+    losses = model(**data, mode="loss")
+    assert {"decode", "refine", "aux"} <= {key.partition(".")[0] for key in losses}
+    assert all(torch.isfinite(value) for value in losses.values())
+    total, _ = model.parse_losses(losses)
+    total.backward()
+    unused = [key for key, value in model.named_parameters() if value.requires_grad and value.grad is None]
+    assert unused == []  # DistributedDataParallel would wait for their gradients
+    torch.optim.SGD(model.parameters(), lr=1e-3).step()
+    assert all(torch.isfinite(value).all() for value in model.parameters())
+
+    model.eval()
+    with torch.inference_mode():
+        for sample in model.test_step(batch()):
+            probabilities = sample.probabilities.data
+            assert probabilities.shape == (len(LESIONS), 80, 96)
+            assert torch.isfinite(probabilities).all()
+            assert 0 <= probabilities.min() <= probabilities.max() <= 1
+            assert sample.pred_sem_seg.data.shape == (1, 80, 96)
+            assert set(sample.pred_sem_seg.data.unique().tolist()) <= set(range(5))

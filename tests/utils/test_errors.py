@@ -1,0 +1,47 @@
+"""What a user's mistake looks like."""
+
+from __future__ import annotations
+
+import pytest
+
+from mmseg.utils import UserError, exit_on_user_error, nearest
+
+
+def test_a_users_mistake_is_one_message_and_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught, exit_on_user_error():
+        raise UserError("--size: got 'big', expected two numbers")
+    assert caught.value.code == 2
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "error: --size: got 'big', expected two numbers\n")
+
+
+@pytest.mark.parametrize("error", [ValueError("ours"), KeyboardInterrupt(), SystemExit(3)])
+def test_every_other_exception_passes(error: BaseException, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(type(error)) as caught, exit_on_user_error():
+        raise error
+    assert caught.value is error
+    assert capsys.readouterr().err == ""
+
+
+def test_no_mistake_no_exit() -> None:
+    with exit_on_user_error():
+        done = True
+    assert done
+
+
+@pytest.mark.parametrize(
+    ("name", "choices", "expected"),
+    [
+        ("DiceLos", ["DiceLoss", "FocalLoss"], "; did you mean 'DiceLoss'?"),
+        ("batchsize", iter(["num_workers", "batch_size"]), "; did you mean 'batch_size'?"),
+        ("xyz", ["DiceLoss"], ""),
+        ("anything", [], ""),
+    ],
+)
+def test_the_nearest_name(name: str, choices: list[str], expected: str) -> None:
+    assert nearest(name, choices) == expected
+
+
+def test_the_likeness_asked_for() -> None:
+    assert nearest("dice", ["DiceLoss"], likeness=0.9) == ""
+    assert nearest("dice", ["DiceLoss"], likeness=0.3) != ""
