@@ -37,7 +37,10 @@ def main() -> None:
         out = Path(args.out or Path(config.work_dir, time.strftime("test_%Y%m%d_%H%M%S")))
         make_folder(out, "--out" if args.out else "--work-dir")
         config.load_from, config.resume = args.checkpoint, False
-        config.test_evaluator.out_dir = str(out)
+        evaluators = config.test_evaluator if isinstance(config.test_evaluator, list) else [config.test_evaluator]
+        for evaluator in evaluators:
+            if evaluator.type == "LesionMetric":
+                evaluator.out_dir = str(out)
         config.merge_from_dict({"default_hooks.logger.interval": 5})
         if args.tta:
             config.model.setdefault("test_cfg", {})["flips"] = ["horizontal", "vertical", "diagonal"]

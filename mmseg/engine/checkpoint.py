@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -82,9 +83,20 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") 
         ) from error
     except Exception as error:  # damaged bytes make the unpickler fail in any way
         raise UserError(f"{path}: not a readable checkpoint ({_reason(error)})") from error
+    damaged = _damaged_record(path)
+    if damaged:
+        raise UserError(f"{path}: the file is damaged, the checksum of its part {damaged} is wrong; take an earlier checkpoint")
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise UserError(f"{path}: got no 'state_dict', expected a checkpoint written by tools/train.py")
     return checkpoint
+
+
+def _damaged_record(path: Path) -> str | None:
+    """The first part whose CRC-32 is wrong; torch writes one for every tensor into its archive but does not check it."""
+    if not zipfile.is_zipfile(path):  # torch's format before 1.6 has none
+        return None
+    with zipfile.ZipFile(path) as archive:
+        return archive.testzip()
 
 
 def _reason(error: Exception) -> str:

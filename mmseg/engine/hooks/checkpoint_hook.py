@@ -36,6 +36,8 @@ class CheckpointHook(Hook):
     ) -> None:
         if by_epoch:
             raise ValueError("CheckpointHook: got by_epoch=True, expected False: training is counted in iterations here")
+        if max_keep_ckpts == 0:
+            raise ValueError("CheckpointHook: got max_keep_ckpts=0, expected at least 1, or -1 to keep all")
         self.interval = interval
         self.max_keep_ckpts = max_keep_ckpts
         self.save_best = save_best

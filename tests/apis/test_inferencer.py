@@ -1,0 +1,267 @@
+"""From photographs and a checkpoint to files: what is written, what the numbers mean, and what happens to bad input."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from PIL import Image
+from scipy import ndimage
+
+from mmseg.apis import LesionInferencer, inference_model, init_model
+from mmseg.apis.browse import browse_dataset
+from mmseg.apis.folders import find_inputs, output_names, segment_files
+from mmseg.datasets.reading import read_image
+from mmseg.engine import load_config
+from mmseg.engine.checkpoint import read_checkpoint, write_checkpoint
+from mmseg.structures import LESIONS, retina_mask
+from mmseg.utils.errors import UserError
+
+PALETTE = [(255, 64, 64), (64, 160, 255), (255, 220, 0), (0, 230, 150)]
+SUFFIXES = ("_overlay.png", "_mask.png", "_MA.png", "_HE.png", "_EX.png", "_SE.png", ".json", ".npz")
+
+
+@pytest.fixture(scope="module")
+def photographs(tiny_data: Path) -> list[Path]:
+    return sorted((tiny_data / "images/test").iterdir())
+
+
+@pytest.fixture(scope="module")
+def inferencer(speckled: Path) -> LesionInferencer:
+    return LesionInferencer(speckled, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def written(inferencer: LesionInferencer, photographs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of all test photographs, two at a time; read only."""
+    folder = tmp_path_factory.mktemp("out")
+    assert segment_files(inferencer, photographs, folder, save_probabilities=True, batch_size=2) == 0
+    return folder
+
+
+class TestResults:
+    def test_all_files_and_no_others(self, written: Path, photographs: list[Path]) -> None:
+        expected = {photograph.stem + suffix for photograph in photographs for suffix in SUFFIXES}
+        assert {path.name for path in written.iterdir()} == expected
+
+    def test_probabilities(self, written: Path, photographs: list[Path], inferencer: LesionInferencer) -> None:
+        for photograph in photographs:
+            with np.load(written / f"{photograph.stem}.npz") as file:
+                assert file.files == ["probabilities"]
+                probabilities = file["probabilities"]
+            height, width = read_image(photograph).shape[:2]
+            assert (probabilities.dtype, probabilities.shape) == (np.float32, (4, height, width))
+            assert 0 <= probabilities.min() < 0.5 < probabilities.max() <= 1
+            alone = next(iter(inferencer([photograph])))
+            np.testing.assert_allclose(alone.probabilities, probabilities, atol=1e-5)
+
+    def test_lesion_masks(self, written: Path, photographs: list[Path]) -> None:
+        for photograph in photographs:
+            probabilities = np.load(written / f"{photograph.stem}.npz")["probabilities"]
+            for lesion, probability in zip(LESIONS, probabilities, strict=True):
+                mask = np.array(Image.open(written / f"{photograph.stem}_{lesion}.png"))
+                assert mask.dtype == np.uint8
+                np.testing.assert_array_equal(mask, np.where(probability > 0.5, 255, 0))
+
+    def test_index_map_is_a_palette_image(self, written: Path, photographs: list[Path]) -> None:
+        for photograph in photographs:
+            picture = Image.open(written / f"{photograph.stem}_mask.png")
+            assert picture.mode == "P"
+            assert picture.getpalette()[:15] == [0, 0, 0, *(value for colour in PALETTE for value in colour)]
+            probabilities = np.load(written / f"{photograph.stem}.npz")["probabilities"]
+            likeliest = probabilities.argmax(0) + 1
+            expected = np.where(probabilities.max(0) > 0.5, likeliest, 0)
+            np.testing.assert_array_equal(np.array(picture), expected)
+        assert expected.any()
+
+    def test_overlay_is_the_photograph_with_a_legend(self, written: Path, photographs: list[Path]) -> None:
+        image, overlay = read_image(photographs[0]), read_image(written / f"{photographs[0].stem}_overlay.png")
+        assert overlay.shape[0] > image.shape[0]
+        assert overlay.shape[1] == image.shape[1]
+        masks = np.stack([np.array(Image.open(written / f"{photographs[0].stem}_{lesion}.png")) for lesion in LESIONS])
+        untouched = ~ndimage.binary_dilation(masks.any(0), iterations=3)
+        np.testing.assert_array_equal(overlay[: image.shape[0]][untouched], image[untouched])
+
+    def test_numbers(self, written: Path, photographs: list[Path], speckled: Path) -> None:
+        for photograph in photographs:
+            report = json.loads((written / f"{photograph.stem}.json").read_text())
+            assert set(report) == {"image", "size", "lesions", "thresholds", "classes", "checkpoint"}
+            image = read_image(photograph)
+            assert report["image"] == str(photograph)
+            assert report["size"] == [image.shape[1], image.shape[0]]
+            assert report["classes"] == list(LESIONS)
+            assert report["thresholds"] == dict.fromkeys(LESIONS, 0.5)
+            meta = read_checkpoint(speckled)["meta"]
+            assert report["checkpoint"] == {key: meta[key] for key in ("iter", "init", "metrics", "versions")}
+            for lesion in LESIONS:
+                mask = np.array(Image.open(written / f"{photograph.stem}_{lesion}.png")) > 0
+                numbers = report["lesions"][lesion]
+                assert numbers["pixels"] == mask.sum()
+                assert numbers["retina_share"] == pytest.approx(mask.sum() / retina_mask(image).sum())
+                assert numbers["regions"] == ndimage.label(mask, np.ones((3, 3)))[1]
+
+    def test_the_photographs_own_resolution_counts(self, inferencer: LesionInferencer, photographs: list[Path]) -> None:
+        large = cv2.resize(read_image(photographs[0]), (501, 333))
+        found = next(iter(inferencer([large])))
+        assert found.path is None
+        assert found.probabilities.shape == (4, 333, 501)
+        assert found.index_map.shape == (333, 501)
+
+
+class TestInputs:
+    def test_file_folder_and_glob(self, tiny_data: Path, photographs: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+        folder = photographs[0].parent
+        assert find_inputs([str(photographs[1])]) == [photographs[1]]
+        assert find_inputs([str(folder)]) == photographs
+        assert find_inputs([f"{folder}/*{photographs[0].stem[-1]}.jpg"]) == [photographs[0]]
+        assert find_inputs([str(photographs[2]), str(folder)]) == [photographs[2], *photographs[:2]]  # none twice
+        monkeypatch.chdir(folder)
+        assert find_inputs(["*.jpg"]) == [Path(p.name) for p in photographs]
+
+    def test_a_file_whose_name_looks_like_a_glob(self, tmp_path: Path, photographs: list[Path]) -> None:
+        path = tmp_path / "left [1].jpg"
+        shutil.copy(photographs[0], path)
+        assert find_inputs([str(path)]) == [path]
+
+    def test_nothing_there(self, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match=r"none\.jpg: no such file, folder or match"):
+            find_inputs([str(tmp_path / "none.jpg")])
+        with pytest.raises(UserError, match="no photographs in this folder"):
+            find_inputs([str(tmp_path)])
+
+    @pytest.mark.parametrize(("files", "names"), [
+        (["a/x.jpg", "a/y.jpg"], ["x", "y"]),
+        (["a/x.jpg", "a/x.png", "a/y.jpg"], ["x.jpg", "x.png", "y"]),
+        (["a/x.jpg", "b/x.jpg"], ["a_x.jpg", "b_x.jpg"]),
+    ])
+    def test_names_of_results(self, files: list[str], names: list[str]) -> None:
+        assert output_names([Path(file) for file in files]) == names
+
+    @pytest.mark.parametrize("files", [
+        ["p/a/x.jpg", "q/a/x.jpg"], ["/p/a/x.jpg", "/q/a/x.jpg", "/q/x.jpg"], ["a/x.jpg", "a_x.jpg", "x.jpg/x.jpg"],
+        ["x.jpg", "x.png", "x.jpg.png"],
+    ])
+    def test_no_result_overwrites_another(self, files: list[str]) -> None:
+        names = output_names([Path(file) for file in files])
+        assert len(set(names)) == len(files)
+        assert not any("/" in name for name in names)
+
+    def test_files_of_one_stem_keep_their_suffix(
+        self, inferencer: LesionInferencer, tmp_path: Path, photographs: list[Path]
+    ) -> None:
+        shutil.copy(photographs[0], tmp_path / "eye.jpg")
+        cv2.imwrite(str(tmp_path / "eye.png"), cv2.imread(str(photographs[1])))
+        assert segment_files(inferencer, find_inputs([str(tmp_path)]), tmp_path / "out") == 0
+        assert {"eye.jpg.json", "eye.png.json"} <= {path.name for path in (tmp_path / "out").iterdir()}
+        assert not (tmp_path / "out/eye.json").exists()
+
+    def test_a_file_that_cannot_be_read_spoils_nothing(
+        self, inferencer: LesionInferencer, tmp_path: Path, photographs: list[Path], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        files = [tmp_path / "a.jpg", tmp_path / "b.jpg", photographs[0]]
+        files[0].write_bytes(b"not a picture")
+        files[1].write_bytes(photographs[1].read_bytes()[:3000])
+        assert segment_files(inferencer, files, tmp_path / "out", batch_size=2) == 2
+        lines = capsys.readouterr().err.splitlines()
+        assert [line.split(": ")[:2] for line in lines] == [["error", str(files[0])], ["error", str(files[1])]]
+        assert (tmp_path / f"out/{photographs[0].stem}.json").is_file()
+        assert len(list((tmp_path / "out").iterdir())) == len(SUFFIXES) - 1
+
+    def test_an_unwritable_folder(self, inferencer: LesionInferencer, tmp_path: Path, photographs: list[Path]) -> None:
+        (tmp_path / "file").touch()
+        with pytest.raises(UserError, match="cannot be written"):
+            segment_files(inferencer, photographs[:1], tmp_path / "file" / "out")
+
+
+class TestThresholds:
+    def test_by_lesion(self, speckled: Path, photographs: list[Path]) -> None:
+        inferencer = LesionInferencer(speckled, thresholds={"MA": 0.3, "HE": 1.0})
+        found = next(iter(inferencer(photographs[:1])))
+        assert found.thresholds == {"MA": 0.3, "HE": 1.0, "EX": 0.5, "SE": 0.5}
+        limits = np.float32([0.3, 1.0, 0.5, 0.5])[:, None, None]
+        np.testing.assert_array_equal(found.masks, found.probabilities > limits)
+        assert not found.masks[1].any()
+        seen = np.where(found.probabilities > limits, found.probabilities, -1)
+        np.testing.assert_array_equal(found.index_map, np.where(seen.max(0) >= 0, seen.argmax(0) + 1, 0))
+        assert 2 not in found.index_map
+
+    def test_the_checkpoints_count_where_none_are_given(self, speckled: Path, tmp_path: Path) -> None:
+        checkpoint = read_checkpoint(speckled)
+        checkpoint["meta"]["thresholds"] = {"MA": 0.2}
+        write_checkpoint(checkpoint, tmp_path / "a.pth")
+        assert LesionInferencer(tmp_path / "a.pth", thresholds={"SE": 0.7}).thresholds == {
+            "MA": 0.2, "HE": 0.5, "EX": 0.5, "SE": 0.7,
+        }
+
+    @pytest.mark.parametrize(("thresholds", "message"), [
+        ({"MAA": 0.3}, "got 'MAA', expected one of MA, HE, EX, SE; did you mean 'MA'"),
+        ({"MA": 1.5}, "got MA=1.5, expected a probability from 0 to 1"),
+        ({"MA": float("nan")}, "expected a probability"),
+    ])
+    def test_mistakes(self, speckled: Path, thresholds: dict[str, float], message: str) -> None:
+        with pytest.raises(UserError, match=message):
+            LesionInferencer(speckled, thresholds=thresholds)
+
+
+class TestInitModel:
+    def test_without_a_config(self, speckled: Path, inferencer: LesionInferencer) -> None:
+        model = init_model(checkpoint=speckled, device="cpu")
+        assert not model.training
+        assert model.dataset_meta == dict(classes=LESIONS, palette=PALETTE)
+        assert model.checkpoint_meta["iter"] == 4
+        assert model.cfg.model.type == "SDCNet"
+        weights = read_checkpoint(speckled)["state_dict"]
+        assert all(torch.equal(tensor, weights[name]) for name, tensor in model.state_dict().items())
+
+    def test_with_a_config_alone(self, run_config: Callable[..., Config], tmp_path: Path) -> None:
+        model = init_model(run_config(tmp_path), device="cpu", cfg_options={"model.test_cfg.thresholds": 0.3})
+        assert model.checkpoint_meta == {}
+        assert model.test_cfg["thresholds"] == 0.3
+        assert model.dataset_meta["classes"] == LESIONS
+
+    def test_mistakes(self, speckled: Path, demo_config: Path) -> None:
+        with pytest.raises(ValueError, match="neither config nor checkpoint"):
+            init_model()
+        with pytest.raises(UserError, match="--device: got 'tpu'"):
+            init_model(checkpoint=speckled, device="tpu")
+        with pytest.raises(UserError, match="does not fit the model"):
+            init_model(demo_config, speckled, device="cpu")
+
+    def test_inference_model(self, inferencer: LesionInferencer, photographs: list[Path]) -> None:
+        """mmsegmentation's form: a path, an array, or several, giving data samples."""
+        model = inferencer.model
+        one = inference_model(model, photographs[0])
+        array = inference_model(model, read_image(photographs[0]))
+        several = inference_model(model, [str(photographs[0]), photographs[1]])
+        expected = next(iter(inferencer(photographs[:1]))).probabilities
+        assert len(several) == 2
+        for sample in (one, array, several[0]):
+            np.testing.assert_allclose(sample.probabilities.data.numpy(), expected, atol=1e-5)
+        assert one.pred_sem_seg.data.dtype == torch.uint8
+        assert one.pred_sem_seg.data.shape == (1, *expected.shape[1:])
+
+
+class TestBrowse:
+    def test_pictures_of_the_training_crops(self, run_config: Callable[..., Config], tmp_path: Path) -> None:
+        written = browse_dataset(run_config(tmp_path), tmp_path / "out", 5)
+        assert len(written) == 5
+        assert sorted((tmp_path / "out").iterdir()) == sorted(written)
+        assert [path.name[:7] for path in written] == ["0000_0_", "0000_1_", "0001_0_", "0001_1_", "0002_0_"]
+        picture = read_image(written[0])
+        assert picture.shape[0] > 64
+        assert picture.shape[1] == 64
+        assert len({path.read_bytes() for path in written}) == 5
+
+    def test_mistakes(self, run_config: Callable[..., Config], tmp_path: Path, demo_config: Path) -> None:
+        (tmp_path / "file").touch()
+        with pytest.raises(UserError, match="cannot be written"):
+            browse_dataset(run_config(tmp_path), tmp_path / "file" / "out", 1)
+        with pytest.raises(UserError, match=r"model\.type"):
+            browse_dataset(load_config(demo_config, {"model.type": "SDCNett"}), tmp_path, 1)

@@ -1,0 +1,348 @@
+"""Training runs of a few iterations: their numbers, resuming, what is loaded, and what becomes of a GPU's settings on a CPU."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.optim import OptimWrapper
+from torch import nn
+from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
+
+from mmseg.apis import build_runner
+from mmseg.engine import AutocastOptimWrapper, LesionRunner, load_weights
+from mmseg.engine.checkpoint import read_checkpoint, write_checkpoint
+from mmseg.engine.hooks import BatchSeedHook, resume_random_state_hook
+from mmseg.utils.errors import UserError
+
+GOLDEN = {
+    "loss": [2.701043, 2.877486, 2.967634, 2.704962],
+    "refine.loss_bce": [0.054916, 0.124046, 0.158768, 0.056056],
+    "refine.loss_dice": [0.983959, 0.982877, 0.981533, 0.983288],
+    "aux.loss_bce": [0.021993, 0.049466, 0.063950, 0.022798],
+}
+"""Losses of the tiny configuration: seed 0, float32, CPU, torch 2.13; the last changes of the network or the augmentation that
+move them are meant to be seen here."""
+
+MakeConfig = Callable[..., Config]
+
+
+def train(config: Config) -> LesionRunner:
+    runner = build_runner(config)
+    runner.train()
+    return runner
+
+
+def scalars(work_dir: str | Path) -> list[dict[str, float]]:
+    """What the logger wrote, of all runs in the folder."""
+    files = sorted(Path(work_dir).glob("*/vis_data/scalars.json"))
+    return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+
+
+def log(work_dir: str | Path) -> str:
+    return "".join(file.read_text() for file in Path(work_dir).glob("*/*.log"))
+
+
+def differences(a: Any, b: Any, where: str = "") -> list[str]:
+    """Keys below which two nested checkpoints differ in any bit."""
+    if isinstance(a, torch.Tensor):
+        return [] if a.dtype == b.dtype and torch.equal(a, b) else [where]
+    if isinstance(a, dict):
+        return [d for key in a.keys() | b.keys() for d in differences(a.get(key), b.get(key), f"{where}.{key}")]
+    if isinstance(a, (list, tuple)):
+        unequal = [where] if len(a) != len(b) else []
+        return unequal + [d for i, pair in enumerate(zip(a, b, strict=False)) for d in differences(*pair, f"{where}.{i}")]
+    return [] if a == b else [where]
+
+
+STATE = ("state_dict", "optimizer", "param_schedulers", "rng", "sampler")
+
+
+def state_differences(a: Path, b: Path) -> list[str]:
+    first, second = read_checkpoint(a), read_checkpoint(b)
+    assert set(first["state_dict"])
+    return [d for key in STATE for d in differences(first[key], second[key], key)]
+
+
+@pytest.fixture(scope="module")
+def whole(run_config: MakeConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The work_dir of a run of four iterations that was not interrupted, with a checkpoint after the second; read only."""
+    work_dir = tmp_path_factory.mktemp("whole")
+    train(run_config(work_dir, curves=True, default_hooks__checkpoint__interval=2, log_processor__window_size=1))
+    return work_dir
+
+
+@pytest.fixture
+def resumed(run_config: MakeConfig, whole: Path, tmp_path: Path) -> Callable[..., Path]:
+    """A function that goes on from the whole run's second iteration, found as ``latest.pth``, and gives the new work_dir."""
+
+    def run(**overrides: Any) -> Path:
+        shutil.copy(whole / "iter_2.pth", tmp_path / "latest.pth")
+        torch.manual_seed(12345)  # nothing may depend on what this process drew before
+        train(run_config(tmp_path, resume=True, log_processor__window_size=1, **overrides))
+        return tmp_path
+
+    return run
+
+
+class TestTraining:
+    def test_golden_losses(self, whole: Path) -> None:
+        records = scalars(whole)
+        assert [record["step"] for record in records] == [1, 2, 3, 4]
+        for name, values in GOLDEN.items():
+            assert [record[name] for record in records] == pytest.approx(values, rel=1e-3), name
+
+    def test_the_logged_loss_is_the_sum_of_its_terms(self, whole: Path) -> None:
+        for record in scalars(whole):
+            assert record["loss"] == pytest.approx(sum(v for k, v in record.items() if ".loss" in k), rel=1e-5)
+
+    def test_what_lies_in_the_work_dir(self, whole: Path) -> None:
+        names = {path.name for path in whole.iterdir() if path.is_file()}
+        assert {"iter_2.pth", "iter_4.pth", "latest.pth", "last_checkpoint", "curves.png"} < names
+        assert (whole / "latest.pth").samefile(whole / "iter_4.pth")
+        assert (whole / "last_checkpoint").read_text() == "iter_4.pth"
+
+    def test_schedule_reaches_its_peak_and_its_end(self, whole: Path) -> None:
+        rates = [record["lr"] for record in scalars(whole)]
+        assert rates == pytest.approx([0.02 * 4e-3, 4e-3, 4e-3, 0.0])
+
+    def test_sync_bn_becomes_bn_on_a_cpu(self, run_config: MakeConfig, tmp_path: Path) -> None:
+        config = run_config(tmp_path)
+        assert config.model.backbone.norm_cfg.type == "SyncBN"
+        modules = list(build_runner(config).model.modules())
+        assert not any(isinstance(module, SyncBatchNorm) for module in modules)
+        assert any(isinstance(module, _BatchNorm) for module in modules)
+
+    def test_console_is_brief_and_the_file_is_whole(
+        self, run_config: MakeConfig, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        train(run_config(tmp_path, train_cfg__max_iters=1, param_scheduler=[]))
+        console = "".join(capfd.readouterr())
+        assert "System environment" in log(tmp_path)
+        assert "System environment" not in console
+        assert "Iter(train) [1/1]" in console
+
+
+class TestResume:
+    def test_a_resumed_run_equals_the_whole_one_bit_for_bit(self, resumed: Callable[..., Path], whole: Path) -> None:
+        work_dir = resumed()
+        assert state_differences(work_dir / "iter_4.pth", whole / "iter_4.pth") == []
+        assert [r["step"] for r in scalars(work_dir)] == [3, 4]
+        for mine, theirs in zip(scalars(work_dir), scalars(whole)[2:], strict=True):
+            assert {k: v for k, v in mine.items() if "time" not in k} == {k: v for k, v in theirs.items() if "time" not in k}
+        assert "resumed at iteration 2" in log(work_dir)
+
+    @pytest.mark.parametrize("broken", ["random state", "augmentation"])
+    def test_the_comparison_can_fail(
+        self, resumed: Callable[..., Path], whole: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+    ) -> None:
+        if broken == "random state":  # dropout draws other numbers
+            monkeypatch.setattr(resume_random_state_hook, "restore_random_state", lambda state: None)
+        else:  # crops and colours are those of iteration 0
+            monkeypatch.setattr(BatchSeedHook, "before_train_iter", lambda *_, **__: None)
+        assert any(d.startswith("state_dict") for d in state_differences(resumed() / "iter_4.pth", whole / "iter_4.pth"))
+
+    def test_the_seed_is_the_checkpoints(self, resumed: Callable[..., Path], whole: Path) -> None:
+        work_dir = resumed(randomness__seed=5)
+        assert state_differences(work_dir / "iter_4.pth", whole / "iter_4.pth") == []
+        assert read_checkpoint(work_dir / "iter_4.pth")["meta"]["seed"] == 0
+        assert "seed 0 is taken from the checkpoint, not 5" in log(work_dir)
+
+    def test_another_seed_gives_another_run(self, run_config: MakeConfig, whole: Path, tmp_path: Path) -> None:
+        train(run_config(tmp_path, randomness__seed=5, train_cfg__max_iters=1, param_scheduler=[]))
+        assert scalars(tmp_path)[0]["loss"] != scalars(whole)[0]["loss"]
+        assert read_checkpoint(tmp_path / "iter_1.pth")["meta"]["seed"] == 5
+
+    def test_without_a_checkpoint_it_starts_afresh_and_says_so(
+        self, run_config: MakeConfig, whole: Path, tmp_path: Path
+    ) -> None:
+        pretrained = dict(type="Pretrained", checkpoint=str(tmp_path / "none.pth"))
+        train(run_config(tmp_path, resume=True, model__backbone__init_cfg=pretrained))
+        assert f"no latest.pth in {tmp_path}; training starts afresh" in log(tmp_path)
+        assert "pretrained weights not found" in log(tmp_path)
+        assert state_differences(tmp_path / "iter_4.pth", whole / "iter_4.pth") == []
+
+    def test_from_a_named_checkpoint_and_without_looking_for_pretrained_weights(
+        self, run_config: MakeConfig, whole: Path, tmp_path: Path
+    ) -> None:
+        pretrained = dict(type="Pretrained", checkpoint=str(tmp_path / "none.pth"))
+        train(run_config(tmp_path, resume=True, load_from=str(whole / "iter_2.pth"), model__backbone__init_cfg=pretrained))
+        assert "pretrained weights not found" not in log(tmp_path)
+        assert state_differences(tmp_path / "iter_4.pth", whole / "iter_4.pth") == []
+
+    def test_weights_alone_cannot_be_resumed(self, run_config: MakeConfig, whole: Path, tmp_path: Path) -> None:
+        path = tmp_path / "weights.pth"
+        write_checkpoint(dict(state_dict=read_checkpoint(whole / "iter_2.pth")["state_dict"]), path)
+        with pytest.raises(UserError, match=r"weights\.pth: holds no optimiser state.*--load-from"):
+            train(run_config(tmp_path, resume=True, load_from=str(path)))
+
+    def test_another_number_of_schedules_is_told(self, run_config: MakeConfig, whole: Path, tmp_path: Path) -> None:
+        config = run_config(tmp_path, resume=True, load_from=str(whole / "iter_2.pth"), param_scheduler=[])
+        with pytest.raises(UserError, match="2 schedules"):
+            train(config)
+
+
+class TestCheckpointHook:
+    def test_keeps_the_newest_and_removes_only_after_writing(
+        self, run_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before: list[list[str]] = []
+        save = LesionRunner.save_checkpoint
+
+        def spy(self: LesionRunner, *args: Any, **kwargs: Any) -> Path:
+            path = save(self, *args, **kwargs)
+            before.append(sorted(p.name for p in tmp_path.glob("iter_*.pth")))
+            return path
+
+        (tmp_path / "iter_900.pth").write_text("of a longer run")
+        monkeypatch.setattr(LesionRunner, "save_checkpoint", spy)
+        train(run_config(tmp_path, default_hooks__checkpoint__interval=1, default_hooks__checkpoint__max_keep_ckpts=2))
+        assert [len(names) for names in before] == [2, 3, 4, 4]
+        assert sorted(p.name for p in tmp_path.glob("iter_*.pth")) == ["iter_3.pth", "iter_4.pth", "iter_900.pth"]
+        assert (tmp_path / "latest.pth").samefile(tmp_path / "iter_4.pth")
+
+    def test_a_full_disk_leaves_the_former_ones(
+        self, run_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        save = torch.save
+
+        def full(checkpoint: dict, file: Any) -> None:
+            if checkpoint["meta"]["iter"] == 3:
+                raise OSError(28, "No space left on device")
+            save(checkpoint, file)
+
+        monkeypatch.setattr(torch, "save", full)
+        with pytest.raises(UserError, match=r"iter_3\.pth.*No space left"):
+            train(run_config(tmp_path, default_hooks__checkpoint__interval=1, default_hooks__checkpoint__max_keep_ckpts=1))
+        assert [p.name for p in tmp_path.glob("iter_*.pth")] == ["iter_2.pth"]
+        assert read_checkpoint(tmp_path / "latest.pth")["meta"]["iter"] == 2
+
+    def test_best_by_a_validation_metric_also_after_a_resume(
+        self, run_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        scores = iter([0.1, 0.3, 0.2, 0.25])
+        monkeypatch.setattr(
+            "mmseg.evaluation.lesion_metric.LesionMetric.compute_metrics", lambda self, results: {"mDice": next(scores)}
+        )
+
+        def config(last: int, **overrides: Any) -> Config:
+            made = run_config(
+                tmp_path, train_cfg__val_interval=1, default_hooks__checkpoint__save_best="lesion/mDice",
+                train_cfg__max_iters=last, param_scheduler=[], test_dataloader__dataset__indices=1, **overrides,
+            )
+            made.val_cfg, made.val_dataloader, made.val_evaluator = {"type": "ValLoop"}, made.test_dataloader, made.test_evaluator
+            return made
+
+        train(config(3))
+        best = [p.name for p in tmp_path.glob("best_*.pth")]
+        assert best == ["best_lesion_mDice_iter_2.pth"]
+        meta = read_checkpoint(tmp_path / best[0])["meta"]
+        assert (meta["iter"], meta["metrics"]) == (2, {"lesion/mDice": 0.3})
+        train(config(4, resume=True))  # scores 0.25, less than the best of before
+        assert [p.name for p in tmp_path.glob("best_*.pth")] == best
+
+    def test_counting_in_epochs_is_refused(self, run_config: MakeConfig, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match="by_epoch=True, expected False"):
+            build_runner(run_config(tmp_path, default_hooks__checkpoint__by_epoch=True))
+
+
+class TestAutocast:
+    def test_bfloat16_inside_float32_gradients(self) -> None:
+        model = nn.Linear(4, 4)
+        wrapper = AutocastOptimWrapper(optimizer=torch.optim.SGD(model.parameters(), lr=0.1))
+        with wrapper.optim_context(model):
+            out = model(torch.ones(2, 4))
+            assert out.dtype == torch.bfloat16
+        wrapper.update_params(out.float().sum())
+        assert model(torch.ones(2, 4)).dtype == torch.float32
+        assert {p.dtype for p in model.parameters()} == {torch.float32}
+        assert wrapper.optimizer.state_dict()["param_groups"][0]["lr"] == 0.1
+
+    def test_off(self) -> None:
+        model = nn.Linear(4, 4)
+        wrapper = AutocastOptimWrapper("float32", optimizer=torch.optim.SGD(model.parameters(), lr=0.1))
+        with wrapper.optim_context(model):
+            assert model(torch.ones(2, 4)).dtype == torch.float32
+        with pytest.raises(ValueError, match=r"'float16'.*expected 'bfloat16' or 'float32'"):
+            AutocastOptimWrapper("float16", optimizer=wrapper.optimizer)
+
+    def test_in_a_run(self, run_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        seen: dict[str, torch.dtype] = {}
+        update = OptimWrapper.update_params
+
+        def spy(self: OptimWrapper, loss: torch.Tensor, *args: Any, **kwargs: Any) -> None:
+            seen["loss"] = loss.dtype
+            update(self, loss, *args, **kwargs)
+
+        monkeypatch.setattr(OptimWrapper, "update_params", spy)
+        runner = build_runner(run_config(tmp_path, optim_wrapper__type="AutocastOptimWrapper", log_processor__window_size=1))
+        runner.model.backbone.layer1[0].conv1.register_forward_hook(lambda *args: seen.update(convolution=args[2].dtype))
+        runner.train()
+        assert seen == {"loss": torch.float32, "convolution": torch.bfloat16}
+        assert {tensor.dtype for tensor in runner.model.parameters()} == {torch.float32}
+        assert [r["loss"] for r in scalars(tmp_path)] == pytest.approx(GOLDEN["loss"], rel=0.05)
+
+
+class TestLoadWeights:
+    @pytest.fixture
+    def model(self) -> nn.Module:
+        return nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 4))
+
+    def test_all_fit(self, model: nn.Module) -> None:
+        other = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 4)).state_dict()
+        load_weights(model, {f"module.{name}": tensor for name, tensor in other.items()}, "x.pth")
+        assert differences(dict(model.state_dict()), dict(other)) == []
+
+    def test_every_difference_is_told_at_once(self, model: nn.Module) -> None:
+        before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        shapes = {"0.weight": (3, 2), "1.weight": (5, 3), "1.bias": (5,), "2.bias": (1,)}
+        weights = {name: torch.zeros(shape) for name, shape in shapes.items()}
+        with pytest.raises(UserError) as caught:
+            load_weights(model, weights, "x.pth")
+        text = str(caught.value)
+        assert text.startswith("x.pth does not fit the model: ")
+        assert "1 tensors missing (0.bias)" in text
+        assert "1 tensors unexpected (2.bias)" in text
+        assert "2 tensors of another shape (1.weight: got (5, 3), expected (4, 3), 1.bias" in text
+        assert "other classes?" in text
+        assert differences(dict(model.state_dict()), before) == []
+
+    def test_fine_tuning_takes_what_fits(self, model: nn.Module) -> None:
+        before = model[1].weight.clone()
+        load_weights(model, {"0.weight": torch.zeros(3, 2), "1.weight": torch.zeros(5, 3)}, "x.pth", strict=False)
+        assert not model[0].weight.any()
+        assert torch.equal(model[1].weight, before)
+
+    @pytest.mark.parametrize("strict", [True, False])
+    def test_nothing_fits(self, model: nn.Module, strict: bool) -> None:
+        with pytest.raises(UserError, match="does not fit the model"):
+            load_weights(model, {"other": torch.zeros(1)}, "x.pth", strict)
+
+
+class TestOtherClasses:
+    def test_fine_tuning_leaves_the_classifiers_out_and_says_so(
+        self, run_config: MakeConfig, two_classes: Path, tmp_path: Path
+    ) -> None:
+        runner = train(run_config(tmp_path / "w", load_from=str(two_classes), train_cfg__max_iters=1, param_scheduler=[]))
+        text = log(tmp_path / "w")
+        assert "two_classes.pth does not fit the model" in text
+        assert "tensors of another shape" in text
+        assert "expected (4, " in text
+        assert runner.iter == 1
+
+    def test_fine_tuning_starts_from_the_weights(self, run_config: MakeConfig, trained: Path, tmp_path: Path) -> None:
+        config = run_config(
+            tmp_path, load_from=str(trained), train_cfg__max_iters=1, param_scheduler=[], optim_wrapper__optimizer__lr=0.0
+        )
+        mine, theirs = train(config).model.state_dict(), read_checkpoint(trained)["state_dict"]
+        assert all(torch.equal(tensor, theirs[name]) for name, tensor in mine.items() if name.endswith("weight"))
+
+    def test_testing_refuses(self, run_config: MakeConfig, two_classes: Path, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match=r"of another shape.*other classes"):
+            build_runner(run_config(tmp_path / "w", load_from=str(two_classes))).test()

@@ -1,0 +1,374 @@
+"""The commands themselves: quick help, one message and exit code 2 for the user's mistakes, old spellings, default folders."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+TOOLS = Path(__file__).resolve().parents[2] / "tools"
+COMMANDS = sorted(path.name for path in TOOLS.glob("[!_]*.py"))
+SCRIPTS = sorted(path.name for path in TOOLS.glob("*.sh"))
+
+Call = Callable[..., int]
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*instance named of")
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch) -> Call:
+    """Run a tool in this process; gives its exit code."""
+
+    def run(tool: str, *arguments: str | Path) -> int:
+        monkeypatch.syspath_prepend(str(TOOLS))
+        monkeypatch.setattr(sys, "argv", [tool, *map(str, arguments)])
+        monkeypatch.setenv("LOCAL_RANK", "0")  # prepare_config sets it for good
+        monkeypatch.setattr(logging, "raiseExceptions", False)  # loggers of earlier tests hold streams that are closed
+        try:
+            runpy.run_path(str(TOOLS / tool), run_name="__main__")
+        except SystemExit as done:
+            return int(done.code or 0)
+        return 0
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def tiny(run_config: Callable[..., Config], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny, narrow configuration as a file of its own."""
+    path = tmp_path_factory.mktemp("config") / "tiny.py"
+    config = run_config(path.parent / "unused")
+    config.pop("work_dir")
+    config.dump(path)
+    return path
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty ``SDCNET_HOME``."""
+    monkeypatch.setenv("SDCNET_HOME", str(tmp_path))
+    return tmp_path
+
+
+class TestHelp:
+    def test_there_are_tools(self) -> None:
+        assert {"train.py", "test.py", "inference.py", "browse_dataset.py", "print_config.py"} <= set(COMMANDS)
+        assert {"dist_train.sh", "dist_test.sh", "slurm_train.sh"} <= set(SCRIPTS)
+
+    @pytest.mark.parametrize("tool", COMMANDS)
+    def test_answers_without_importing_anything_heavy(self, tool: str, tmp_path: Path) -> None:
+        """From another folder, too. (An import of torch alone takes seconds.)"""
+        command = [sys.executable, "-X", "importtime", str(TOOLS / tool), "--help"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert done.stdout.startswith(f"usage: {tool}")
+        imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+        assert "argparse" in imported
+        assert not imported & {"torch", "mmengine", "mmcv", "cv2", "numpy", "matplotlib"}
+
+
+class TestMistakes:
+    """Every one is told in one message on stderr that begins with ``error:``, and exits with code 2."""
+
+    @pytest.fixture
+    def told(self, call: Call, home: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+        def run(tool: str, *arguments: str | Path) -> str:
+            assert call(tool, *arguments) == 2
+            text = capsys.readouterr().err
+            assert "Traceback" not in text
+            assert len(re.findall(r"^(?:\w+\.py: )?error: ", text, re.MULTILINE)) == 1
+            return text
+
+        return run
+
+    @pytest.mark.parametrize("tool", ["train.py", "test.py", "browse_dataset.py", "print_config.py"])
+    def test_wrong_config_path(self, told: Callable[..., str], demo_config: Path, tool: str) -> None:
+        path = demo_config.with_name("sdcnet_r18-d8_512x512_40k_IDRID.py")
+        text = told(tool, path, *(["x.pth"] if tool == "test.py" else []))
+        assert "no such config file; did you mean 'sdcnet_r18-d8_512x512_40k_IDRiD.py'?" in text
+
+    @pytest.mark.parametrize(("option", "message"), [
+        ("model.type=SDCNett", "model.type: no class 'SDCNett' is registered; did you mean 'SDCNet'?"),
+        ("train_cfg.max_iter=3", "takes no argument 'max_iter'; did you mean 'max_iters'?"),
+        ("param_scheduler.1.begin=9", "param_scheduler.1.begin: got 9, expected less than its end, 4"),
+        ("data_preprocessor.train_transforms.7.crop_size=3", "--cfg-options does not fit"),
+        ("train_dataloader.batch_size", "got 'train_dataloader.batch_size', expected KEY=VALUE"),
+        ("model.decode_head.1.num_classes=3", "decode_head.1.num_classes|refine_head.num_classes"),
+        ("model.test_cfg.mode=slid", "expected 'whole' or 'slide'"),
+        ("model.backbone.depth=19", "depth"),
+        ("train_dataloader.dataset.dataset.data_root=/none", "/none"),
+        ("train_dataloader.dataset.dataset.split=trian", "got split='trian', expected 'train' or 'test'"),
+        ("train_dataloader.dataset.cache=disk", "cache='disk'"),
+        ("train_dataloader.batch_siz=2", "train_dataloader.batch_siz: .*did you mean 'batch_size'"),
+        ("randomness.sead=2", "sead"),
+        ("model.backbone.init_cfg.type=Pretrained", "init_cfg"),
+    ])
+    def test_wrong_values_of_a_config(self, told: Callable[..., str], tiny: Path, option: str, message: str) -> None:
+        assert re.search(message.replace("[", r"\[").replace("(", r"\("), told("train.py", tiny, "--cfg-options", option))
+
+    @pytest.mark.parametrize("base", ["models/sdcnet_r18-d8.py", "schedules/schedule_40k.py"])
+    @pytest.mark.parametrize("flags", [[], ["--amp"]])
+    def test_a_part_of_a_config(self, told: Callable[..., str], repo: Path, base: str, flags: list[str]) -> None:
+        assert base.rpartition("/")[2] in told("train.py", repo / "configs/_base_" / base, *flags)
+
+    def test_testing_with_a_part_of_a_config(self, told: Callable[..., str], repo: Path, trained: Path) -> None:
+        for flags in ([], ["--tta"]):
+            assert "sdcnet_r18-d8.py" in told("test.py", repo / "configs/_base_/models/sdcnet_r18-d8.py", trained, *flags)
+
+    @pytest.mark.parametrize("flag", ["--load-from", "--resume", "--resume-from"])
+    def test_missing_checkpoint_in_training(self, told: Callable[..., str], tiny: Path, flag: str) -> None:
+        assert "none.pth: no such file, though it was named on the command line" in told("train.py", tiny, flag, "none.pth")
+
+    def test_missing_pretrained_weights_that_were_named(self, told: Callable[..., str], demo_config: Path) -> None:
+        option = "model.backbone.init_cfg.checkpoint=none.pth"
+        assert "none.pth: no such file, though it was named" in told("train.py", demo_config, "--cfg-options", option)
+
+    def test_missing_damaged_and_unfitting_checkpoint_in_testing(
+        self, told: Callable[..., str], tiny: Path, two_classes: Path, tmp_path: Path
+    ) -> None:
+        assert "none.pth: no such checkpoint" in told("test.py", tiny, "none.pth")
+        (tmp_path / "a.pth").write_bytes(b"")
+        assert "a.pth: not a readable checkpoint" in told("test.py", tiny, tmp_path / "a.pth")
+        assert "of another shape" in told("test.py", tiny, two_classes)
+
+    def test_unwritable_folders(self, told: Callable[..., str], tiny: Path, trained: Path, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        below = tmp_path / "file" / "w"
+        assert f"{below}: cannot be written" in told("train.py", tiny, "--work-dir", below)
+        assert "choose another folder by --work-dir" in told("test.py", tiny, trained, "--work-dir", below)
+        for option in ("--out", "--show-dir"):  # before the images are scored
+            assert f"{below}: cannot be written" in told("test.py", tiny, trained, option, below)
+        assert "cannot be written" in told("browse_dataset.py", tiny, "--out-dir", below)
+
+    def test_inference(self, told: Callable[..., str], trained: Path, tiny_data: Path, tmp_path: Path) -> None:
+        photograph = next((tiny_data / "images/test").iterdir())
+        assert "none.jpg: no such file, folder or match" in told("inference.py", "none.jpg", "--checkpoint", trained)
+        assert f"{tmp_path}/input_img/test.jpg: no such file" in told("inference.py")
+        assert f"{tmp_path}/model/latest.pth: no such checkpoint" in told("inference.py", photograph)
+        given = ("inference.py", photograph, "--checkpoint", trained)
+        assert "--batch-size: got 0, expected 1 or more" in told(*given, "--batch-size", "0")
+        assert "--threshold: got 'high', expected a number" in told(*given, "--threshold", "high")
+        assert "--threshold: got 'MA=0.3,HE', expected" in told(*given, "--threshold", "MA=0.3,HE")
+        assert "got 'MAX', expected one of MA, HE, EX, SE; did you mean 'MA'?" in told(*given, "--threshold", "MAX=0.3")
+        assert "got MA=7.0, expected a probability" in told(*given, "--threshold", "MA=7")
+        assert "--device: got 'tpu:0'" in told(*given, "--device", "tpu:0")
+        (tmp_path / "file").touch()
+        assert "cannot be written" in told(*given, "--out-dir", tmp_path / "file" / "out")
+
+    def test_synthetic_data(self, told: Callable[..., str], tmp_path: Path) -> None:
+        assert "synthetic data set: " in told("make_synthetic_dataset.py", "--out", tmp_path / "d", "--train", "-1")
+        (tmp_path / "file").touch()
+        assert "file" in told("make_synthetic_dataset.py", "--out", tmp_path / "file" / "d", "--train", "1", "--test", "1")
+
+
+class TestOldSpellings:
+    @pytest.mark.parametrize(("tool", "arguments", "note"), [
+        ("train.py", ["--resume-from", "x.pth"], "--resume-from CKPT is the old spelling of --resume CKPT"),
+        ("train.py", ["--auto-resume"], "--auto-resume is the old spelling of --resume"),
+        ("train.py", ["--options", "a.b=1"], "--options is the old spelling of --cfg-options"),
+        ("test.py", ["x.pth", "--options", "a.b=1"], "--options is the old spelling of --cfg-options"),
+        ("test.py", ["x.pth", "--aug-test"], "--aug-test is the old spelling of --tta"),
+        ("test.py", ["x.pth", "--eval", "mIoU", "mDice"], "--eval mIoU mDice is the old spelling of nothing"),
+    ])
+    def test_each_has_one_line(
+        self, call: Call, capsys: pytest.CaptureFixture[str], tool: str, arguments: list[str], note: str
+    ) -> None:
+        assert call(tool, "none.py", *arguments) == 2
+        lines = capsys.readouterr().err.splitlines()
+        assert lines[0].startswith(f"note: {note}")
+        assert lines[1].startswith("error: none.py: no such config file")
+        assert len(lines) == 2
+
+
+class TestArguments:
+    """What the flags of train.py become in the configuration; nothing is trained."""
+
+    @pytest.fixture
+    def seen(self, call: Call, home: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Config]:
+        class Stop(Exception):
+            pass
+
+        caught: list[Config] = []
+
+        def stop(config: Config) -> None:
+            caught.append(config)
+            raise Stop
+
+        def run(*arguments: str | Path, config: Path = tiny) -> Config:
+            with pytest.raises(Stop):
+                call("train.py", config, *arguments)
+            return caught[-1]
+
+        monkeypatch.setattr("mmseg.apis.build_runner", stop)
+        return run
+
+    def test_defaults(self, seen: Callable[..., Config], home: Path) -> None:
+        config = seen()
+        assert config.work_dir == str(home / "work_dirs" / "tiny")
+        assert (config.resume, config.load_from, config.randomness.seed) == (False, None, 0)
+        assert (config.launcher, config.optim_wrapper.type) == ("none", "OptimWrapper")
+
+    def test_flags(self, seen: Callable[..., Config], tmp_path: Path) -> None:
+        weights = tmp_path / "x.pth"
+        weights.touch()
+        config = seen("--work-dir", "w", "--amp", "--seed", "7", "--deterministic", "--no-validate", "--load-from", weights)
+        assert config.work_dir == "w"
+        assert config.optim_wrapper.type == "AutocastOptimWrapper"
+        assert (config.randomness.seed, config.randomness.deterministic) == (7, True)
+        assert (config.val_cfg, config.val_dataloader, config.val_evaluator) == (None, None, None)
+        assert (config.resume, config.load_from) == (False, str(weights))
+
+    @pytest.mark.parametrize("flags", [["--resume"], ["--auto-resume"]])
+    def test_resume_from_the_work_dir(self, seen: Callable[..., Config], flags: list[str]) -> None:
+        config = seen(*flags)
+        assert (config.resume, config.load_from) == (True, None)
+
+    @pytest.mark.parametrize("flag", ["--resume", "--resume-from"])
+    def test_resume_from_a_file(self, seen: Callable[..., Config], tmp_path: Path, flag: str) -> None:
+        weights = tmp_path / "x.pth"
+        weights.touch()
+        config = seen(flag, weights)
+        assert (config.resume, config.load_from) == (True, str(weights))
+
+    @pytest.mark.parametrize("flags", [["--load-from", "{}"], ["--cfg-options", "load_from={}"]])
+    def test_resume_of_a_fine_tuning_run(self, seen: Callable[..., Config], tmp_path: Path, flags: list[str]) -> None:
+        """It goes on with its own work_dir; only where that has no checkpoint it begins with the other weights."""
+        weights = tmp_path / "x.pth"
+        weights.touch()
+        arguments = ["--work-dir", tmp_path, "--resume", *(flag.format(weights) for flag in flags)]
+        config = seen(*arguments)
+        assert (config.resume, config.load_from) == (False, str(weights))
+        (tmp_path / "latest.pth").touch()
+        config = seen(*arguments)
+        assert (config.resume, config.load_from) == (True, None)
+
+    def test_overrides(self, seen: Callable[..., Config]) -> None:
+        config = seen(
+            "--options", "train_cfg.max_iters=9", "--cfg-options", "train_cfg.max_iters=5", "optim_wrapper.clip_grad=None",
+            "data_preprocessor.train_transforms.0.crop_size=(32,48)", "model.decode_head.1.fuse_channels=[8,8]",
+            "optim_wrapper.optimizer.lr=1e-3", "compile=True",
+        )
+        assert config.train_cfg.max_iters == 5  # the new spelling wins
+        assert tuple(config.data_preprocessor.train_transforms[0].crop_size) == (32, 48)
+        assert list(config.model.decode_head[1].fuse_channels) == [8, 8]
+        assert config.optim_wrapper.optimizer.lr == 1e-3
+        assert config.compile is True
+
+
+class TestRuns:
+    def test_train_and_test_in_the_default_folders(
+        self, call: Call, home: Path, tiny: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        once = ["train_cfg.max_iters=1", "param_scheduler=[]", "experiment_name=cli_train"]
+        assert call("train.py", tiny, "--resume", "--cfg-options", *once) == 0
+        work_dir = home / "work_dirs/tiny"
+        assert f"checkpoint  {work_dir / 'latest.pth'}" in capsys.readouterr().out
+        assert call("test.py", tiny, work_dir / "latest.pth", "--tta", "--show-dir", home / "show", "--cfg-options",
+                    "experiment_name=cli_test") == 0
+        (results,) = work_dir.glob("test_*_*/metrics.json")
+        scores = json.loads(results.read_text())
+        assert set(scores) == {"MA", "HE", "EX", "SE", "mean"}
+        assert {frozenset(values) for values in scores.values()} == {
+            frozenset({"IoU", "Dice", "sensitivity", "precision", "AP", "AUPR11"})
+        }
+        assert len(list((home / "show").glob("*_overlay.png"))) == 3
+        assert f"metrics     {results}" in capsys.readouterr().out
+
+    def test_inference_without_arguments(
+        self, call: Call, home: Path, speckled: Path, tiny_data: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for folder in ("model", "input_img"):
+            (home / folder).mkdir()
+        shutil.copy(speckled, home / "model/latest.pth")
+        shutil.copy(next((tiny_data / "images/test").iterdir()), home / "input_img/test.jpg")
+        assert call("inference.py") == 0
+        assert {path.name for path in (home / "output_img").iterdir()} == {
+            f"test{end}" for end in ("_overlay.png", "_mask.png", "_MA.png", "_HE.png", "_EX.png", "_SE.png", ".json")
+        }
+        assert "1 of 1 photographs segmented" in capsys.readouterr().out
+
+    def test_inference_of_many_with_one_that_cannot_be_read(
+        self, call: Call, home: Path, speckled: Path, tiny_data: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        photographs = sorted((tiny_data / "images/test").iterdir())
+        (home / "bad.jpg").write_bytes(b"bad")
+        code = call("inference.py", photographs[0], home / "bad.jpg", photographs[1], "--checkpoint", speckled, "--out-dir",
+                    home / "out", "--threshold", "MA=0.3,HE=0.4", "--save-probabilities", "--batch-size", "2", "--device", "cpu")
+        assert code == 1
+        captured = capsys.readouterr()
+        assert captured.err.count("\n") == 1
+        assert captured.err.startswith(f"error: {home / 'bad.jpg'}: ")
+        assert "2 of 3 photographs segmented" in captured.out
+        report = json.loads((home / f"out/{photographs[1].stem}.json").read_text())
+        assert report["thresholds"] == {"MA": 0.3, "HE": 0.4, "EX": 0.5, "SE": 0.5}
+        assert len(list((home / "out").glob("*.npz"))) == 2
+
+    def test_browse_and_print(self, call: Call, home: Path, tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert call("browse_dataset.py", tiny, "--number", "3") == 0
+        assert len(list((home / "work_dirs/browse").glob("*.png"))) == 3
+        assert capsys.readouterr().out.endswith(f"3 pictures in {home / 'work_dirs/browse'}\n")
+        assert call("print_config.py", tiny, "--cfg-options", "randomness.seed=42") == 0
+        assert "randomness = dict(seed=42)" in capsys.readouterr().out
+
+
+class TestShellScripts:
+    @pytest.mark.parametrize("script", SCRIPTS)
+    def test_syntax(self, script: str) -> None:
+        assert subprocess.run(["bash", "-n", str(TOOLS / script)], check=False).returncode == 0
+
+    @pytest.mark.parametrize(("script", "arguments"), [
+        ("dist_train.sh", []), ("dist_train.sh", ["config.py"]), ("dist_train.sh", ["config.py", "two"]),
+        ("dist_train.sh", ["config.py", "0"]), ("dist_train.sh", ["config.py", "--amp", "2"]),
+        ("dist_test.sh", ["config.py", "2"]), ("dist_test.sh", ["config.py", "x.pth", "-1"]),
+        ("slurm_train.sh", []), ("slurm_train.sh", ["partition", "job"]),
+    ])
+    def test_wrong_arguments(self, script: str, arguments: list[str]) -> None:
+        done = subprocess.run(["bash", str(TOOLS / script), *arguments], capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert done.stderr.startswith("error: got ")
+        assert f"expected: {script} " in done.stderr
+        assert done.stderr.count("\n") == 1
+
+    @staticmethod
+    def launched(script: str, folder: Path, *arguments: str, **environment: str) -> list[str]:
+        """The command line that a script ends in: Python and srun are replaced by something that prints it."""
+        fake = folder / "srun"
+        fake.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+        fake.chmod(0o755)
+        clean = {key: value for key, value in os.environ.items() if key not in ("PORT", "NNODES", "GPUS", "OMP_NUM_THREADS")}
+        clean |= {"PATH": f"{folder}:{os.environ['PATH']}", "PYTHON": str(fake), **environment}
+        command = ["bash", str(TOOLS / script), *arguments]
+        return subprocess.run(command, env=clean, capture_output=True, text=True, check=True).stdout.splitlines()
+
+    def test_dist_train_on_one_machine(self, tmp_path: Path) -> None:
+        words = self.launched("dist_train.sh", tmp_path, "a b.py", "2", "--work-dir", "with space")
+        assert words == [
+            "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(TOOLS / "train.py"), "a b.py",
+            "--launcher", "pytorch", "--work-dir", "with space",
+        ]
+
+    def test_dist_test_on_two_machines(self, tmp_path: Path) -> None:
+        cluster = dict(NNODES="2", NODE_RANK="1", MASTER_ADDR="10.0.0.1", PORT="29511")
+        words = self.launched("dist_test.sh", tmp_path, "a.py", "x.pth", "4", **cluster)
+        assert words == [
+            "-m", "torch.distributed.run", "--nnodes", "2", "--node_rank", "1", "--master_addr", "10.0.0.1", "--master_port",
+            "29511", "--nproc_per_node", "4", str(TOOLS / "test.py"), "a.py", "x.pth", "--launcher", "pytorch",
+        ]
+
+    def test_slurm(self, tmp_path: Path) -> None:
+        words = self.launched("slurm_train.sh", tmp_path, "gpu", "job", "a.py", "--amp", GPUS="4", SRUN_ARGS="--quiet --time 1")
+        assert words[:4] == ["-p", "gpu", "--job-name=job", "--gres=gpu:4"]
+        assert words[words.index("--quiet"):][:3] == ["--quiet", "--time", "1"]
+        assert words[-5:] == [f"{TOOLS}/train.py", "a.py", "--launcher", "slurm", "--amp"]
+
+
