@@ -225,5 +225,5 @@ def test_a_flipped_bit_in_a_tensor_is_told(tmp_path: Path) -> None:
     where = data.index(weight.numpy().tobytes()[4000:4400]) + 7
     data[where] ^= 1
     path.write_bytes(bytes(data))
-    with pytest.raises(UserError, match="checksum of its part .*data.* is wrong"):
+    with pytest.raises(UserError, match=r"checksum of its part .*data.* is wrong"):
         read_checkpoint(path)
