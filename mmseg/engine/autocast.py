@@ -11,6 +11,7 @@ from mmengine.optim import OptimWrapper
 from torch import nn
 
 from mmseg.registry import OPTIM_WRAPPERS
+from mmseg.utils.device import has_native_bfloat16
 
 __all__ = ["AutocastOptimWrapper"]
 
@@ -22,19 +23,20 @@ class AutocastOptimWrapper(OptimWrapper):
     bfloat16 has the range of float32, so no loss scaling is needed.
 
     Args:
-        dtype: 'bfloat16'; 'float32' switches autocast off.
+        dtype: 'bfloat16'; 'float32' switches autocast off; 'auto' takes bfloat16 where the device computes in it itself.
         **kwargs: of :class:`mmengine.optim.OptimWrapper`.
     """
 
     def __init__(self, dtype: str = "bfloat16", **kwargs: Any) -> None:
-        if dtype not in ("bfloat16", "float32"):
-            raise ValueError(f"AutocastOptimWrapper: got dtype={dtype!r}, expected 'bfloat16' or 'float32'")
+        if dtype not in ("auto", "bfloat16", "float32"):
+            raise ValueError(f"AutocastOptimWrapper: got dtype={dtype!r}, expected 'auto', 'bfloat16' or 'float32'")
         super().__init__(**kwargs)
-        self.enabled = dtype == "bfloat16"
+        self.dtype = dtype
 
     @contextlib.contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """Forward passes inside run in bfloat16 on the device of the model's weights."""
         device = next(model.parameters()).device.type
-        with super().optim_context(model), torch.autocast(device, torch.bfloat16, enabled=self.enabled):
+        enabled = self.dtype == "bfloat16" or (self.dtype == "auto" and has_native_bfloat16(device))
+        with super().optim_context(model), torch.autocast(device, torch.bfloat16, enabled=enabled):
             yield

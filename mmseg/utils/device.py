@@ -8,7 +8,7 @@ import torch
 
 from mmseg.utils.errors import UserError
 
-__all__ = ["default_device", "distributed_backend", "get_rng_state", "resolve_device", "set_rng_state"]
+__all__ = ["default_device", "distributed_backend", "get_rng_state", "has_native_bfloat16", "resolve_device", "set_rng_state"]
 
 
 def default_device() -> torch.device:
@@ -36,6 +36,13 @@ def resolve_device(name: str | None) -> torch.device:
 def distributed_backend() -> str:
     """The collective library for the devices of this machine: 'nccl' or 'gloo'."""
     return "nccl" if torch.cuda.is_available() else "gloo"
+
+
+def has_native_bfloat16(device_type: str) -> bool:
+    """Whether a kind of device ('cuda', 'cpu') computes in bfloat16 itself; emulating it is slower than float32."""
+    if device_type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device_type == "cpu" and getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
 
 
 def get_rng_state() -> dict[str, Any]:

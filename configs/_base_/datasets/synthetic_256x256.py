@@ -11,11 +11,11 @@ data_preprocessor = dict(
         dict(
             type='BatchRandomAffine',
             crop_size=crop_size,
-            scale=(0.8, 1.25),
+            scale=(0.9, 1.1),
             rotation=(-180, 180),
             flip_prob=0.5,
             lesion_prob=0.8),
-        dict(type='BatchPhotometricDistortion', brightness=0.15, contrast=0.15, saturation=0.15, hue=5.0, gamma=0.1)
+        dict(type='BatchPhotometricDistortion', brightness=0.1, contrast=0.1, saturation=0.1, hue=3.0, gamma=0.1, prob=0.5)
     ])
 train_dataloader = dict(
     batch_size=8,
