@@ -35,7 +35,7 @@ def main() -> None:
     with exit_on_user_error():
         config = prepare_config(args, "model", "train_dataloader", "train_cfg", "optim_wrapper")
         if args.amp:
-            config.optim_wrapper.type = "AutocastOptimWrapper"
+            config.optim_wrapper.update(type="AutocastOptimWrapper", dtype="bfloat16")
         if args.no_validate:
             config.val_cfg = config.val_dataloader = config.val_evaluator = None
         config.resume = args.resume is not None or config.get("resume", False)

@@ -269,7 +269,7 @@ class TestAutocast:
         wrapper = AutocastOptimWrapper("float32", optimizer=torch.optim.SGD(model.parameters(), lr=0.1))
         with wrapper.optim_context(model):
             assert model(torch.ones(2, 4)).dtype == torch.float32
-        with pytest.raises(ValueError, match=r"'float16'.*expected 'bfloat16' or 'float32'"):
+        with pytest.raises(ValueError, match=r"'float16'.*expected 'auto', 'bfloat16' or 'float32'"):
             AutocastOptimWrapper("float16", optimizer=wrapper.optimizer)
 
     def test_in_a_run(self, run_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,12 +281,21 @@ class TestAutocast:
             update(self, loss, *args, **kwargs)
 
         monkeypatch.setattr(OptimWrapper, "update_params", spy)
-        runner = build_runner(run_config(tmp_path, optim_wrapper__type="AutocastOptimWrapper", log_processor__window_size=1))
+        runner = build_runner(run_config(tmp_path, optim_wrapper__dtype="bfloat16", log_processor__window_size=1))
         runner.model.backbone.layer1[0].conv1.register_forward_hook(lambda *args: seen.update(convolution=args[2].dtype))
         runner.train()
         assert seen == {"loss": torch.float32, "convolution": torch.bfloat16}
         assert {tensor.dtype for tensor in runner.model.parameters()} == {torch.float32}
         assert [r["loss"] for r in scalars(tmp_path)] == pytest.approx(GOLDEN["loss"], rel=0.05)
+
+
+    @pytest.mark.parametrize("native", [True, False])
+    def test_auto_asks_the_device(self, native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("mmseg.engine.autocast.has_native_bfloat16", lambda device: native)
+        model = nn.Linear(4, 3)
+        wrapper = AutocastOptimWrapper("auto", optimizer=torch.optim.SGD(model.parameters(), lr=0.1))
+        with wrapper.optim_context(model):
+            assert (model(torch.ones(2, 4)).dtype == torch.bfloat16) is native
 
 
 class TestLoadWeights:

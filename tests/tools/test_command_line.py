@@ -216,14 +216,14 @@ class TestArguments:
         config = seen()
         assert config.work_dir == str(home / "work_dirs" / "tiny")
         assert (config.resume, config.load_from, config.randomness.seed) == (False, None, 0)
-        assert (config.launcher, config.optim_wrapper.type) == ("none", "OptimWrapper")
+        assert (config.launcher, config.optim_wrapper.dtype) == ("none", "float32")
 
     def test_flags(self, seen: Callable[..., Config], tmp_path: Path) -> None:
         weights = tmp_path / "x.pth"
         weights.touch()
         config = seen("--work-dir", "w", "--amp", "--seed", "7", "--deterministic", "--no-validate", "--load-from", weights)
         assert config.work_dir == "w"
-        assert config.optim_wrapper.type == "AutocastOptimWrapper"
+        assert (config.optim_wrapper.type, config.optim_wrapper.dtype) == ("AutocastOptimWrapper", "bfloat16")
         assert (config.randomness.seed, config.randomness.deterministic) == (7, True)
         assert (config.val_cfg, config.val_dataloader, config.val_evaluator) == (None, None, None)
         assert (config.resume, config.load_from) == (False, str(weights))
