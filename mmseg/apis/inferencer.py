@@ -12,7 +12,7 @@ import torch
 from mmengine.config import Config
 
 from mmseg.apis.init import init_model
-from mmseg.datasets.reading import fit_size, read_image, resize_image
+from mmseg.datasets.reading import fit_size, read_image, to_input
 from mmseg.models.segmentors.base import BaseSegmentor
 from mmseg.structures import SegDataSample
 from mmseg.utils.errors import UserError, nearest
@@ -113,8 +113,7 @@ def predict(model: BaseSegmentor, images: Sequence[np.ndarray]) -> list[SegDataS
     for image in images:
         height, width = image.shape[:2]
         size = fit_size(width, height, box)
-        pixels = np.ascontiguousarray(resize_image(image, size).transpose(2, 0, 1))
-        inputs.append(torch.from_numpy(pixels))
+        inputs.append(to_input(image, size))
         samples.append(SegDataSample(metainfo=dict(ori_shape=(height, width), img_shape=(size[1], size[0]))))
     with torch.inference_mode():
         return model.test_step(dict(inputs=inputs, data_samples=samples))

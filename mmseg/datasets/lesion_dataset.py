@@ -9,7 +9,7 @@ import torch
 from mmengine.dataset import BaseDataset
 from mmengine.structures import PixelData
 
-from mmseg.datasets.reading import fit_size, read_image, read_index_map, read_mask, resize_image, resize_mask
+from mmseg.datasets.reading import fit_size, read_image, read_index_map, read_mask, resize_mask, to_input
 from mmseg.structures import LESIONS, SegDataSample
 from mmseg.utils.errors import UserError
 
@@ -71,7 +71,6 @@ class LesionDataset(BaseDataset):
         height, width = image.shape[:2]
         size = fit_size(width, height, self.size)
         masks = self._read_masks(info, (height, width), (width, height) if self.test_mode else size)
-        image = resize_image(image, size)
         sample = SegDataSample(
             gt_sem_seg=PixelData(data=torch.from_numpy(masks)),
             metainfo=dict(
@@ -79,7 +78,7 @@ class LesionDataset(BaseDataset):
                 ori_shape=(height, width), img_shape=(size[1], size[0]),
             ),
         )
-        return dict(inputs=torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))), data_samples=sample)
+        return dict(inputs=to_input(image, size), data_samples=sample)
 
     def _read_masks(self, info: dict[str, Any], shape: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
         """uint8 ``(4, h, w)`` in {0, 1} at ``size`` (width, height), from mask files or a label map."""

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 
 from mmseg.utils.errors import UserError
 
-__all__ = ["IMAGE_SUFFIXES", "fit_size", "read_image", "read_index_map", "read_mask", "resize_image", "resize_mask"]
+__all__ = ["IMAGE_SUFFIXES", "fit_size", "read_image", "read_index_map", "read_mask", "resize_image", "resize_mask", "to_input"]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp")
 """File endings (lower case) that count as photographs."""
@@ -109,6 +110,11 @@ def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if (image.shape[1], image.shape[0]) == tuple(size):
         return image
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA if size[0] < image.shape[1] else cv2.INTER_LINEAR)
+
+
+def to_input(image: np.ndarray, size: tuple[int, int]) -> torch.Tensor:
+    """An image uint8 ``(H, W, 3)`` resized to ``(width, height)``, as the uint8 ``(3, h, w)`` that a data preprocessor takes."""
+    return torch.from_numpy(np.ascontiguousarray(resize_image(image, size).transpose(2, 0, 1)))
 
 
 def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 
 from mmseg.registry import HOOKS
 
@@ -23,14 +22,9 @@ class BatchSeedHook(Hook):
 
     def before_train(self, runner: Any) -> None:
         """Once a run."""
-        preprocessor = _preprocessor(runner)
+        preprocessor = runner.bare_model.data_preprocessor
         preprocessor.seed, preprocessor.rank, preprocessor.world_size = runner.seed, runner.rank, runner.world_size
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Once an iteration, before the model sees the batch."""
-        _preprocessor(runner).iteration = runner.iter
-
-
-def _preprocessor(runner: Any) -> Any:
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    return model.data_preprocessor
+        runner.bare_model.data_preprocessor.iteration = runner.iter
