@@ -143,7 +143,7 @@ class BaseDecodeHead(BaseModule):
         target = torch.stack([sample.gt_sem_seg.data for sample in batch_data_samples])
         if not self.multi_label:
             target = target.squeeze(1)
-        seg_logits = self._resize(seg_logits.float(), target.shape[-2:])
+        seg_logits = self._resize(seg_logits.float().contiguous(), target.shape[-2:])
         losses: Losses = {}
         for loss in self.loss_decode:
             name, value = str(loss.loss_name), loss(seg_logits, target, ignore_index=self.ignore_index)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmseg.models.losses.segmentation_loss import SegmentationLoss, masked_mean
+from mmseg.models.losses.segmentation_loss import SegmentationLoss
+from mmseg.models.losses.soft_counts import soft_counts
 from mmseg.registry import MODELS
 
 __all__ = ["CrossEntropyLoss"]
@@ -55,11 +55,9 @@ class CrossEntropyLoss(SegmentationLoss):
         return total / count
 
     def _binary(self, seg_logit: Tensor, label: Tensor, ignore_index: int) -> Tensor:
-        valid = (label != ignore_index).to(seg_logit.dtype)
-        pos_weight = None
-        if self.pos_weight is not None:
-            pos_weight = torch.as_tensor(self.pos_weight, dtype=seg_logit.dtype, device=seg_logit.device).view(-1, 1, 1)
-        values = F.binary_cross_entropy_with_logits(seg_logit, label * valid, pos_weight=pos_weight, reduction="none")
+        counts = soft_counts(seg_logit, label, ignore_index)
+        missed = counts.missed if self.pos_weight is None else counts.missed * seg_logit.new_tensor(self.pos_weight)
+        values = missed + counts.alarmed
         if self.class_weight is not None:
-            values = values * seg_logit.new_tensor(self.class_weight).view(-1, 1, 1)
-        return masked_mean(values, valid)
+            values = values * seg_logit.new_tensor(self.class_weight)
+        return values.sum() / counts.valid.sum().clamp(min=1)

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmseg.models.losses.segmentation_loss import SegmentationLoss, masked_mean
+from mmseg.models.losses.soft_counts import soft_counts
 from mmseg.registry import MODELS
 
 __all__ = ["DiceLoss"]
@@ -38,19 +39,22 @@ class DiceLoss(SegmentationLoss):
 
     def compute(self, seg_logit: Tensor, label: Tensor, ignore_index: int) -> Tensor:
         """See :meth:`SegmentationLoss.forward`."""
-        probability, target, valid = self._lesions(seg_logit, label, ignore_index)
-        dims = (0, 2, 3) if self.batch_dice else (2, 3)
-        probability = probability * valid
-        positives = target.sum(dims)
-        overlap = (probability * target).sum(dims)
-        dice = (2 * overlap + self.smooth) / (probability.sum(dims) + positives + self.smooth)
+        overlap, predicted, positives = (self._sigmoid_sums if self.use_sigmoid else self._softmax_sums)(
+            seg_logit, label, ignore_index)
+        if self.batch_dice:
+            overlap, predicted, positives = overlap.sum(0), predicted.sum(0), positives.sum(0)
+        dice = (2 * overlap + self.smooth) / (predicted + positives + self.smooth)
         return masked_mean(1 - dice, (positives > 0).to(dice.dtype))
 
-    def _lesions(self, seg_logit: Tensor, label: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Probabilities, targets (0 where ignored) and validity of the lesion channels, each broadcastable to the first."""
-        valid = (label != ignore_index).to(seg_logit.dtype)
-        if self.use_sigmoid:
-            return seg_logit.sigmoid(), label * valid, valid
+    def _sigmoid_sums(self, seg_logit: Tensor, label: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
+        """``sum(p t)``, ``sum(p)`` and ``sum(t)`` of every sample and lesion, ``(B, C)``."""
+        counts = soft_counts(seg_logit, label, ignore_index)
+        return counts.overlap, counts.predicted, counts.positives
+
+    def _softmax_sums(self, seg_logit: Tensor, label: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The same of the lesion channels, ``(B, C - 1)``."""
+        valid = (label != ignore_index)[:, None].to(seg_logit.dtype)
         index = label.masked_fill(label == ignore_index, 0).long()
         target = F.one_hot(index, seg_logit.shape[1]).movedim(-1, 1)[:, 1:]
-        return seg_logit.softmax(dim=1)[:, 1:], target.to(seg_logit.dtype), valid[:, None]
+        probability = seg_logit.softmax(dim=1)[:, 1:] * valid
+        return (probability * target).sum((2, 3)), probability.sum((2, 3)), target.sum((2, 3))

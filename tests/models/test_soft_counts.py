@@ -1,0 +1,82 @@
+"""The sums behind the sigmoid losses, against a literal float64 loop and numerical gradients."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from mmseg.models.losses.soft_counts import soft_counts
+
+
+def literal(logit: torch.Tensor, label: torch.Tensor, ignore: int) -> torch.Tensor:
+    """``(6, B, C)``, pixel by pixel, by the definitions."""
+    sums = torch.zeros(6, *logit.shape[:2], dtype=torch.float64)
+    for b, c, y, x in torch.cartesian_prod(*(torch.arange(n) for n in logit.shape)).tolist():
+        t = label[b, c, y, x].item()
+        if t == ignore:
+            continue
+        p = 1 / (1 + math.exp(-logit[b, c, y, x].item()))
+        sums[:, b, c] += torch.tensor([-t * math.log(p), -(1 - t) * math.log(1 - p), p * t, p, t, 1], dtype=torch.float64)
+    return sums
+
+
+def example(ignore: int = 255, dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    logit = torch.randn(2, 3, 5, 4, generator=generator, dtype=torch.float64) * 4
+    label = torch.randint(0, 2, logit.shape, generator=generator, dtype=torch.uint8)
+    label[torch.rand(logit.shape, generator=generator) < 0.2] = ignore
+    return logit.to(dtype), label
+
+
+@pytest.mark.parametrize("ignore", [255, 7])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_counts_equal_the_literal_loop(ignore: int, memory_format: torch.memory_format) -> None:
+    logit, label = example(ignore)
+    counts = soft_counts(logit.contiguous(memory_format=memory_format), label, ignore)
+    torch.testing.assert_close(torch.stack(counts), literal(logit, label, ignore), rtol=1e-10, atol=1e-10)
+
+
+def test_float32_stays_close_at_extreme_logits() -> None:
+    logit = torch.tensor([-30.0, -15.0, 0.0, 15.0, 30.0], dtype=torch.float64).view(1, 1, 1, 5)
+    label = torch.tensor([0, 1, 1, 0, 1], dtype=torch.uint8).view(1, 1, 1, 5)
+    torch.testing.assert_close(
+        torch.stack(soft_counts(logit.float(), label)).double(), literal(logit, label, 255), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("planes", [1, 4, 1000])
+def test_gradients_are_the_numerical_ones(planes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    import mmseg.models.losses.soft_counts as module
+
+    monkeypatch.setattr(
+        module, "_blocks", lambda x: [slice(i, i + planes) for i in range(0, len(x), planes)])
+    logit, label = example()
+    weights = torch.rand(4, *logit.shape[:2], dtype=torch.float64)
+
+    def total(x: torch.Tensor) -> torch.Tensor:  # a clone, since gradcheck changes x behind its version counter
+        return (torch.stack(soft_counts(x.clone(), label)[:4]) * weights).sum()
+
+    assert torch.autograd.gradcheck(total, logit.requires_grad_())
+
+
+def test_ignored_pixels_have_no_gradient() -> None:
+    logit, label = example()
+    logit.requires_grad_()
+    sum(c.sum() for c in soft_counts(logit, label)[:4]).backward()
+    assert logit.grad is not None
+    assert torch.all(logit.grad[label == 255] == 0) and torch.all(logit.grad[label != 255] != 0)
+
+
+def test_what_is_remembered_is_never_stale() -> None:
+    logit, label = example(dtype=torch.float32)
+    first = soft_counts(logit, label)
+    assert soft_counts(logit, label).overlap is first.overlap
+    assert soft_counts(logit, 1 - label.clamp(max=1)).overlap is not first.overlap
+    changed = logit.clone()
+    before = soft_counts(changed, label).predicted
+    changed.add_(1)
+    assert not torch.equal(soft_counts(changed, label).predicted, before)
+    with torch.no_grad():
+        soft_counts(logit, label)
+    assert soft_counts(logit.requires_grad_(), label).overlap.requires_grad
