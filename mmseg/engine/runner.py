@@ -24,6 +24,7 @@ from mmseg.engine.random_state import capture_random_state
 from mmseg.registry import RUNNERS
 from mmseg.utils.device import default_device, distributed_backend
 from mmseg.utils.errors import UserError
+from mmseg.utils.memory import keep_freed_memory
 from mmseg.version import __version__
 
 __all__ = ["LesionRunner", "load_weights"]
@@ -39,7 +40,9 @@ class LesionRunner(Runner):
     """
 
     def setup_env(self, env_cfg: dict) -> None:
-        """As mmengine's, but a distributed run without a GPU meets over gloo instead of failing."""
+        """As mmengine's, but a distributed run without a GPU meets over gloo instead of failing, and a CPU keeps memory."""
+        if default_device().type == "cpu":
+            keep_freed_memory()
         if self.distributed and distributed_backend() == "gloo" and not torch.distributed.is_initialized():
             torch.distributed.init_process_group("gloo")
         super().setup_env(env_cfg)
