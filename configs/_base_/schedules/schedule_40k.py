@@ -1,7 +1,8 @@
 # AdamW from scratch: with SGD 0.01 the same network learns several times slower (docs/sdcnet.md).
 optim_wrapper = dict(
-    type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.01),
+    type='AutocastOptimWrapper',
+    dtype='auto',  # bfloat16 where the device computes in it itself; losses and weights stay float32
+    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.01, fused=True),
     clip_grad=dict(max_norm=5))
 # Without an end the schedule follows train_cfg.max_iters.
 param_scheduler = [

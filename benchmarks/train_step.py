@@ -1,0 +1,138 @@
+"""Where a training step spends its time: data, forward, backward and optimiser apart.
+
+Runs the configuration as tools/train.py would, with its own data set, in a process of its own for each way:
+
+    default   as the configuration says
+    plain     float32, contiguous memory order, memory given back to the system: the same network without this project's care
+
+    IDRID_ROOT=... python benchmarks/train_step.py [CONFIG] [--steps 8] [--json FILE] [--cfg-options KEY=VALUE ...]
+
+On a CPU nothing else may run: a second busy process makes two threads several times slower. Times are medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tools"), str(ROOT / "benchmarks")]
+
+from _record import write_record  # noqa: E402
+
+MAIN_CONFIG = "configs/sdcnet/sdcnetplus_r18-d8_512x512_40k_IDRiD.py"
+PARTS = ("data", "forward", "backward", "optimiser")
+WAYS = ("default", "plain")
+
+
+def measure(config_path: str, options: dict[str, Any], way: str, steps: int) -> dict[str, Any]:
+    """Median seconds of each part of a step, images a second and peak memory, in this process.
+
+    Args:
+        config_path: of a whole configuration.
+        options: overrides by dotted key.
+        way: one of :data:`WAYS`.
+        steps: how many are timed, after two that are not.
+    """
+    import torch
+    from mmengine.logging import MMLogger
+
+    from mmseg.apis import build_runner
+    from mmseg.engine.config import load_config
+
+    config = load_config(config_path, options)
+    config.work_dir = tempfile.mkdtemp()
+    config.default_hooks = dict(logger=None, checkpoint=None)
+    if way == "plain":
+        config.optim_wrapper.update(type="OptimWrapper")
+        config.optim_wrapper.pop("dtype", None)
+        import mmseg.engine.runner as runner_module
+
+        runner_module.keep_freed_memory = lambda: False
+    runner = build_runner(config)
+    MMLogger.get_current_instance().setLevel("ERROR")
+    loop = runner.train_loop
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    runner._init_model_weights()
+    model, wrapper, batches = runner.model, runner.optim_wrapper, iter(loop.dataloader_iterator)
+    model.train()
+    device = next(model.parameters()).device
+
+    def now() -> float:
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    times: list[list[float]] = []
+    for step in range(steps + 2):
+        start = now()
+        model.data_preprocessor.iteration = step
+        data = model.data_preprocessor(next(batches), True)
+        if way == "plain":
+            data["inputs"] = data["inputs"].contiguous()
+        have_data = now()
+        with wrapper.optim_context(model):
+            losses = model(**data, mode="loss")
+            loss = model.parse_losses(losses)[0]
+        have_loss = now()
+        loss.backward()
+        have_gradient = now()
+        wrapper.step()
+        wrapper.zero_grad()
+        times.append([have_data - start, have_loss - have_data, have_gradient - have_loss, now() - have_gradient])
+    medians = {part: statistics.median(column) for part, column in zip(PARTS, zip(*times[2:], strict=True), strict=True)}
+    total = statistics.median(sum(row) for row in times[2:])
+    on_gpu = device.type == "cuda"
+    peak = torch.cuda.max_memory_allocated() if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return dict(
+        seconds=medians, step=total, images_per_second=len(data["inputs"]) / total, data_share=medians["data"] / total,
+        peak_memory_GiB=peak / 2**30, device=torch.cuda.get_device_name() if on_gpu else "cpu", threads=torch.get_num_threads(),
+    )
+
+
+def table(rows: dict[str, dict[str, Any]]) -> str:
+    """Milliseconds by part, and how many times faster than the plain way."""
+    head = "".join(f"{part:>11}" for part in (*PARTS, "step"))
+    lines = [f"{'ms':<10}{head}{'images/s':>10}{'data %':>8}{'GiB':>7}{'ratio':>7}"]
+    for way, row in rows.items():
+        cells = [*row["seconds"].values(), row["step"]]
+        ratio = rows["plain"]["step"] / row["step"] if "plain" in rows else float("nan")
+        rates = f"{row['images_per_second']:>10.2f}{100 * row['data_share']:>8.2f}{row['peak_memory_GiB']:>7.2f}{ratio:>7.2f}"
+        lines.append(f"{way:<10}" + "".join(f"{1000 * s:>11.1f}" for s in cells) + rates)
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run every way in a process of its own; print the table."""
+    from _cli import options as parse_options
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", nargs="?", default=str(ROOT / MAIN_CONFIG))
+    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to this file too")
+    parser.add_argument("--cfg-options", nargs="+", metavar="KEY=VALUE")
+    parser.add_argument("--inside", choices=WAYS, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.inside:
+        found = measure(args.config, parse_options(args.cfg_options), args.inside, args.steps)
+        print("\n" + json.dumps(found))
+        return
+    rows = {}
+    for way in args.ways:
+        output = subprocess.run([sys.executable, __file__, *sys.argv[1:], "--inside", way], stdout=subprocess.PIPE, check=True)
+        rows[way] = json.loads(output.stdout.decode().splitlines()[-1])
+    print(f"{Path(args.config).stem}, {rows[args.ways[0]]['device']}, {rows[args.ways[0]]['threads']} threads\n{table(rows)}")
+    write_record(args.json, "train_step.py", ("torch",), config=Path(args.config).stem, ways=rows)
+
+
+if __name__ == "__main__":
+    main()
