@@ -80,7 +80,7 @@ def init_model(
         load_weights(model, loaded["state_dict"], str(checkpoint))
         meta = loaded.get("meta", {})
     model.cfg, model.checkpoint_meta, model.dataset_meta = settings, meta, _dataset_meta(meta)
-    return model.to(target).eval()
+    return model.to(target, memory_format=torch.channels_last).eval()
 
 
 def build_model(config: Config) -> BaseSegmentor:

@@ -84,6 +84,8 @@ class LesionRunner(Runner):
         """Load or resume, once; ``resume`` without a checkpoint in the work_dir starts afresh and says so."""
         if self._has_loaded:  # type: ignore[has-type]
             return
+        # Not before the weights are initialised: random numbers are drawn in memory order, which must not change them.
+        self.model.to(memory_format=torch.channels_last)
         path = self._resume_path()
         if path is not None:
             self.resume(str(path))

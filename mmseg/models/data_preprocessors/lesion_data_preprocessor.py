@@ -13,7 +13,7 @@ from torch import Tensor
 from mmseg.datasets.sampling import lesion_points
 from mmseg.datasets.transforms import BatchRandom
 from mmseg.registry import MODELS, TRANSFORMS
-from mmseg.structures import IGNORE, SegDataSample, flatten_masks
+from mmseg.structures import IGNORE, SegDataSample, flatten_masks, pack_masks, unpack_masks
 
 __all__ = ["LesionDataPreprocessor"]
 
@@ -23,8 +23,15 @@ class LesionDataPreprocessor(BaseDataPreprocessor):
     """From whole photographs (uint8) to the normalised crops that the network trains on, or to whole images for testing.
 
     Photographs of different sizes are padded at the right and bottom to the largest (black; target 255), then the
-    ``train_transforms`` run in order on a dictionary of batched tensors (see
-    :class:`~mmseg.datasets.transforms.BatchRandomAffine`). In testing they do not run.
+    ``train_transforms`` run in order on a dictionary of batched tensors, all on the batch's device but ``sizes``:
+
+    - ``images``: ``(B, 3, H, W)``, RGB, 0 to 255: uint8 for the first transform, float32 after it;
+    - ``masks``: uint8 ``(B, 1, H, W)``, one bit a lesion, 255 ignored (:func:`~mmseg.structures.unpack_masks` gives channels);
+    - ``sizes``: ``(B, 2)``, height and width of each photograph, on the CPU;
+    - ``points``: lesion pixels of each photograph, see :func:`~mmseg.datasets.sampling.lesion_points`;
+    - ``random``: a :class:`~mmseg.datasets.transforms.BatchRandom`.
+
+    In testing they do not run. Nothing waits for the device.
 
     The training loop sets ``seed``, ``iteration``, ``rank`` and ``world_size`` (see
     :class:`~mmseg.engine.hooks.BatchSeedHook`); sample j of this process is slot ``j * world_size + rank`` of the global batch.
@@ -43,7 +50,7 @@ class LesionDataPreprocessor(BaseDataPreprocessor):
         train_transforms: list[dict] | None = None,
         target: str = "multilabel",
     ) -> None:
-        super().__init__()
+        super().__init__(non_blocking=True)
         if target not in ("multilabel", "index"):
             raise ValueError(f"LesionDataPreprocessor: got target={target!r}, expected 'multilabel' or 'index'")
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
@@ -57,7 +64,8 @@ class LesionDataPreprocessor(BaseDataPreprocessor):
 
         Args:
             data: ``inputs``, list of uint8 or float ``(3, h, w)``, RGB, 0 to 255; ``data_samples``, list of
-                :class:`SegDataSample` or None.
+                :class:`SegDataSample` or None; for training ``masks``, list of packed uint8 ``(h, w)``, or without them the
+                samples' ``gt_sem_seg``.
             training: run the transforms, and replace each ``gt_sem_seg`` by what belongs to its crop.
 
         Returns:
@@ -68,28 +76,31 @@ class LesionDataPreprocessor(BaseDataPreprocessor):
         inputs: list[Tensor] = list(data["inputs"])
         samples: list[SegDataSample] | None = data.get("data_samples")
         sizes = torch.tensor([image.shape[-2:] for image in inputs])
-        images = _pad_stack(inputs, sizes, 0).float()
+        images = _pad_stack(inputs, sizes, 0)
         if training and samples is not None:
-            images = self._train_batch(images, sizes, samples)
+            packed = data.get("masks") or [pack_masks(sample.gt_sem_seg.data) for sample in samples]
+            images = self._train_batch(images, packed, sizes, samples)
         elif samples is not None:
             for sample, size in zip(samples, sizes.tolist(), strict=True):
                 sample.set_metainfo(dict(img_shape=tuple(size)))
-        normalised = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-        return dict(inputs=normalised, data_samples=samples)
+        normalised = torch.empty_like(images, dtype=torch.float32, memory_format=torch.channels_last)
+        torch.sub(images, self.mean, out=normalised)
+        return dict(inputs=normalised.div_(self.std), data_samples=samples)
 
-    def _train_batch(self, images: Tensor, sizes: Tensor, samples: list[SegDataSample]) -> Tensor:
+    def _train_batch(self, images: Tensor, masks: list[Tensor], sizes: Tensor, samples: list[SegDataSample]) -> Tensor:
         """Run the transforms; write each crop's target and size into its sample."""
-        masks = [s.gt_sem_seg.data for s in samples]
-        points = [s.get("lesion_points") or lesion_points(m.cpu()) for s, m in zip(samples, masks, strict=True)]
+        points = [
+            sample.get("lesion_points") or lesion_points(unpack_masks(packed.cpu()))
+            for sample, packed in zip(samples, masks, strict=True)
+        ]
         slots = [j * self.world_size + self.rank for j in range(len(samples))]
         batch: dict[str, Any] = dict(
-            images=images, masks=_pad_stack(masks, sizes, IGNORE), sizes=sizes, points=points,
+            images=images, masks=_pad_stack([packed[None] for packed in masks], sizes, IGNORE), sizes=sizes, points=points,
             random=BatchRandom(self.seed, self.iteration, slots),
         )
         for transform in self.train_transforms:
             batch = transform(batch)
-        for i, sample in enumerate(samples):
-            target = batch["masks"][i]
+        for sample, target in zip(samples, unpack_masks(batch["masks"][:, 0]), strict=True):
             sample.gt_sem_seg = PixelData(data=flatten_masks(target)[None] if self.target == "index" else target)
             sample.set_metainfo(dict(img_shape=tuple(target.shape[-2:])))
         return batch["images"]
