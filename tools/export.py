@@ -27,8 +27,7 @@ def main() -> None:
     args = parse_args()
     with exit_on_user_error():
         from mmseg.apis import init_model
-        from mmseg.compat import export_model
-        from mmseg.compat.export import check_packages
+        from mmseg.compat.export import check_packages, export_model
         from mmseg.compat.model_card import card_markdown, model_card, read_test_results
 
         check_packages(args.format)

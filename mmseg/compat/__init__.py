@@ -1,5 +1,3 @@
-"""What comes in from other toolkits, and what goes out to them."""
+"""What comes in from other toolkits, and what goes out to them (:mod:`mmseg.compat.export`)."""
 
-from mmseg.compat.export import export_model
-
-__all__ = ["export_model"]
+__all__: list[str] = []

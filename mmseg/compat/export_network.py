@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,7 +26,7 @@ class ExportNetwork(nn.Module):
     """A segmentor as a plain function of a tensor.
 
     Args:
-        model: from :func:`mmseg.apis.init_model`; its weights are shared, not copied.
+        model: from :func:`mmseg.apis.init_model`; it is shared, not copied.
         preprocessing: take uint8 RGB and normalise inside; otherwise the normalised image is expected.
 
     Raises:
@@ -74,8 +75,10 @@ def trace(network: ExportNetwork) -> ExportedProgram:
     """
     sizes = ({0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC},)
     try:
-        with torch.no_grad(), _AreaAsProducts():
-            return torch.export.export(network.eval(), (network.example(),), dynamic_shapes=sizes)
+        plain: Any = copy.deepcopy(network).eval()
+        plain.to(memory_format=torch.contiguous_format)
+        with torch.no_grad(), _ExportForms():
+            return torch.export.export(plain, (network.example(),), dynamic_shapes=sizes)
     except Exception as error:  # whatever a module does may be what torch.export cannot follow
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(
@@ -112,8 +115,12 @@ def _shares(image: Tensor, dim: int, cells: int) -> Tensor:
     return ((pixel >= first) & (pixel < last)).to(image.dtype) / (last - first).to(image.dtype)
 
 
-class _AreaAsProducts(TorchFunctionMode):
-    """While it is entered, area interpolation and adaptive average pooling are :func:`reduce_by_area`."""
+class _ExportForms(TorchFunctionMode):
+    """While it is entered, operations whose graph would hold for the traced size alone take an equal form.
+
+    Area interpolation and adaptive average pooling are :func:`reduce_by_area`. Nothing asks for channels-last memory, which is
+    about speed in PyTorch: whether a tensor has it depends on its size.
+    """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -122,4 +129,6 @@ class _AreaAsProducts(TorchFunctionMode):
         if func is F.adaptive_avg_pool2d:
             size = args[1] if len(args) > 1 else kwargs["output_size"]
             return reduce_by_area(args[0], (size, size) if isinstance(size, int) else size)
+        if func is torch.Tensor.contiguous:
+            return args[0].contiguous()
         return func(*args, **kwargs)

@@ -44,13 +44,14 @@ def model_card(
         model: from :func:`mmseg.apis.init_model`.
         checkpoint: the file it came from.
         results: see :func:`read_test_results`.
-        files: what :func:`~mmseg.compat.export_model` returned.
+        files: what :func:`~mmseg.compat.export.export_model` returned.
         config: name of the training configuration, where the checkpoint does not carry it.
 
     Returns:
-        ``name, version, model, training, data, input, thresholds, protocol, metrics, intervals, intended_use, limits, files``.
+        ``name, version, model, training, data, input, thresholds, protocol, metrics, intervals_95, intended_use, limits, files``.
     """
     meta, cfg, results = model.checkpoint_meta, model.cfg, results or {}
+    details = results.get("details") or {}
     classes = list(model.dataset_meta["classes"])
     with Path(checkpoint).open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -69,8 +70,8 @@ def model_card(
             kind="colour fundus photograph, RGB, 8 bit", size=cfg.get("test_dataloader", {}).get("dataset", {}).get("size"),
             resize="scaled by area into the box of size (width, height), its shape kept; probabilities are enlarged bilinearly"),
         thresholds=dict.fromkeys(classes, 0.5) | meta.get("thresholds", {}),
-        protocol=results.get("details"), metrics=results.get("metrics"),
-        intervals=(results.get("details") or {}).get("intervals"),
+        protocol={key: value for key, value in details.items() if isinstance(value, str | int | float)} or None,
+        metrics=results.get("metrics"), intervals_95=details.get("intervals_95"),
         intended_use=_USE, limits=_LIMITS, files=files or {},
     )
 
@@ -126,18 +127,15 @@ def card_markdown(card: Mapping[str, Any]) -> str:
 def _metrics(card: Mapping[str, Any]) -> list[str]:
     if not card["metrics"]:
         return ["Not measured for this card. `tools/export.py --metrics DIR` takes in what `tools/test.py` wrote."]
-    intervals = card["intervals"] or {}
+    intervals = card["intervals_95"] or {}
     rows = []
     for lesion, scores in card["metrics"].items():
         cells = [_score(scores.get(score), (intervals.get(lesion) or {}).get(score)) for score in _SCORES]
         rows.append((lesion, *cells))
-    lines = ["Percent; n/a where a score was not measured or the lesion does not occur.", "", *_table(("lesion", *_SCORES), rows)]
-    if not intervals:
-        lines += ["", "Intervals were not measured."]
-    for name, value in (card["protocol"] or {}).items():
-        if isinstance(value, str | int | float):
-            lines += ["", f"{name.replace('_', ' ')}: {value}"] if name in ("images", "threshold", "pooling") else []
-    return lines
+    said = "95 % intervals over images in brackets" if intervals else "intervals were not measured"
+    lines = [f"Percent; {said}; n/a where a score was not measured or the lesion does not occur.", ""]
+    lines += [*_table(("lesion", *_SCORES), rows), ""]
+    return [*lines, *(f"- {name}: {value}" for name, value in (card["protocol"] or {}).items())]
 
 
 def _score(value: float | None, interval: Sequence[float] | None) -> str:

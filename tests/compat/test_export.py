@@ -18,8 +18,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from mmseg.apis import LesionInferencer, init_model
-from mmseg.compat import export_model
-from mmseg.compat.export import FORMATS, OPSET, check_packages
+from mmseg.compat.export import FORMATS, OPSET, check_packages, export_model
 from mmseg.compat.export_check import Expected, check_sizes, compare, open_onnx, open_torch
 from mmseg.compat.export_network import ExportNetwork, reduce_by_area, trace
 from mmseg.datasets.reading import read_image
@@ -91,10 +90,10 @@ def program(model: BaseSegmentor) -> torch.export.ExportedProgram:
 
 
 @pytest.fixture(scope="module")
-def traced_once(program: torch.export.ExportedProgram) -> Iterator[None]:
-    """Tracing takes seconds; the program is the same every time."""
+def traced_once(model: BaseSegmentor, program: torch.export.ExportedProgram) -> Iterator[None]:
+    """Tracing takes seconds, and gives the same program for this model every time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mmseg.compat.export.trace", lambda network: program)
+        patch.setattr("mmseg.compat.export.trace", lambda network: program if network.model is model else trace(network))
         yield
 
 
@@ -128,20 +127,20 @@ class TestGraphs:
     def test_onnx_is_right_at_sizes_other_than_the_traced_one(
         self, model: BaseSegmentor, by_onnxruntime: Callable[[torch.Tensor], torch.Tensor], size: tuple[int, int, int]
     ) -> None:
-        assert difference(model, by_onnxruntime, size) < 2e-5
+        assert difference(model, by_onnxruntime, size) < 1e-4
 
     @pytest.mark.parametrize("size", SIZES)
     def test_so_is_the_traced_program(
         self, model: BaseSegmentor, program: torch.export.ExportedProgram, size: tuple[int, int, int]
     ) -> None:
-        assert difference(model, program.module(), size) < 2e-5
+        assert difference(model, program.module(), size) < 1e-4
 
     @pytest.mark.slow
     def test_archive(self, model: BaseSegmentor, exported: dict[str, Any], tmp_path: Path) -> None:
         written = export_model(model, tmp_path, "small", ["torch"], sizes=[(1, 96, 131)])["torch"]
         assert written["path"] == str(tmp_path / "small.pt2")
         for size in SIZES:
-            assert difference(model, open_torch(tmp_path / "small.pt2"), size) < 2e-5
+            assert difference(model, open_torch(tmp_path / "small.pt2"), size) < 1e-4
         files = {"metadata.json": ""}
         torch.export.load(tmp_path / "small.pt2", extra_files=files)
         assert json.loads(files["metadata.json"]) == exported["metadata"]
@@ -298,7 +297,7 @@ class TestTools:
             arguments[0].mkdir()
             return {"onnx": exported}
 
-        monkeypatch.setattr("mmseg.compat.export_model", write)
+        monkeypatch.setattr("mmseg.compat.export.export_model", write)
         arguments = [checkpoint, "--out-dir", tmp_path / "out", "--format", "onnx", "--name", "eye", "--opset", "19"]
         run_tool(repo, monkeypatch, *arguments)
         assert asked == [tmp_path / "out", "eye", ["onnx"], True, 19]

@@ -28,7 +28,7 @@ def results(tmp_path: Path) -> Path:
     """As ``tools/test.py`` writes them."""
     metrics: dict[str, Any] = {lesion: dict.fromkeys(SCORES, 0.25) for lesion in (*LESIONS, "mean")}
     metrics["SE"] = dict.fromkeys(SCORES)
-    details = dict(images=27, threshold="p > 0.5", intervals={"MA": {"Dice": [0.1, 0.3512]}})
+    details = dict(images=27, threshold="p > 0.5", curves={"MA": [0.1]}, intervals_95={"MA": {"Dice": [0.1, 0.3512]}})
     (tmp_path / "metrics.json").write_text(json.dumps(metrics))
     (tmp_path / "details.json").write_text(json.dumps(details))
     return tmp_path
@@ -45,6 +45,7 @@ def test_facts(model: BaseSegmentor, speckled: Path, results: Path) -> None:
     assert (card["training"]["iterations"], card["training"]["init"]) == (4, "scratch")
     assert card["training"]["config"] == "sdcnetplus_r18-d8_256x256_demo_synthetic"
     assert card["metrics"]["MA"]["Dice"] == 0.25
+    assert card["protocol"] == dict(images=27, threshold="p > 0.5")
     assert "not a medical device" in card["limits"][0]
 
 
@@ -53,7 +54,7 @@ def test_page(model: BaseSegmentor, speckled: Path, results: Path) -> None:
     assert "| MA | 25.00 | 25.00 (10.00 to 35.12) | 25.00 | 25.00 | 25.00 | 25.00 |" in page
     assert "| SE | n/a | n/a | n/a | n/a | n/a | n/a |" in page
     assert "not a medical device" in page.split("## Model")[0]
-    assert "images: 27" in page and "240x160" in page and "Intervals were not measured" not in page
+    assert "images: 27" in page and "240x160" in page and "95 % intervals over images in brackets" in page
     rows = [line for line in page.splitlines() if line.startswith("|")]
     assert all(line.endswith("|") for line in rows)
 
@@ -61,7 +62,7 @@ def test_page(model: BaseSegmentor, speckled: Path, results: Path) -> None:
 def test_what_is_not_known_is_said(model: BaseSegmentor, speckled: Path, results: Path) -> None:
     assert "Not measured for this card." in card_markdown(model_card(model, speckled))
     (results / "details.json").unlink()
-    assert "Intervals were not measured." in card_markdown(model_card(model, speckled, read_test_results(results)))
+    assert "intervals were not measured" in card_markdown(model_card(model, speckled, read_test_results(results)))
 
 
 def test_mistakes(results: Path) -> None:
