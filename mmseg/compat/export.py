@@ -147,6 +147,9 @@ def _write_onnx(program: ExportedProgram, path: Path, about: dict[str, Any], ops
         exported: Any = torch.onnx.export(
             program, dynamo=True, opset_version=opset, input_names=["image"], output_names=["probabilities"],
             dynamic_shapes=({0: "batch", 2: "height", 3: "width"},), verbose=False)
+    written = exported.model.opset_imports.get("")  # the exporter goes back to its own where it cannot convert
+    if written != opset:
+        raise UserError(f"--opset: got {opset}, but PyTorch's exporter could only write {written}")
     exported.model.metadata_props.update({key: json.dumps(value) for key, value in about.items()})
     exported.save(path)
 
