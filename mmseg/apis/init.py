@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from mmengine.config import Config
@@ -19,6 +22,9 @@ from mmseg.utils.device import resolve_device
 from mmseg.utils.errors import UserError
 
 __all__ = ["init_model", "register_all_modules"]
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 def register_all_modules(init_default_scope: bool = True) -> None:
@@ -41,6 +47,19 @@ def _scope_name() -> str:
     return DefaultScope.get_current_instance().scope_name
 
 
+def _one_at_a_time(function: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Make threads wait for each other: mmengine's registries and scopes are global."""
+    lock = threading.Lock()
+
+    @functools.wraps(function)
+    def guarded(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        with lock:
+            return function(*args, **kwargs)
+
+    return guarded
+
+
+@_one_at_a_time
 def init_model(
     config: str | Path | Config | None = None,
     checkpoint: str | Path | None = None,

@@ -172,6 +172,7 @@ class LesionRunner(Runner):
             format_version=FORMAT_VERSION,
             iter=iteration,
             seed=self.seed,
+            config_name=Path(self.cfg.filename).stem if self.cfg.filename else None,
             config_json=json.dumps(self.cfg.to_dict()),
             classes=list(info["classes"]),
             palette=[list(colour) for colour in info["palette"]],

@@ -126,7 +126,7 @@ class BaseSegmentor(BaseModel):
         Args:
             probabilities: ``(B, L, H, W)`` in [0, 1], lesions only.
             data_samples: with ``img_shape`` (what exceeds it at the bottom and on the right is padding) and ``ori_shape``,
-                as in :meth:`predict`.
+                as in :meth:`predict`, and with ``thresholds`` where those of ``test_cfg`` do not count.
 
         Returns:
             the samples, each with ``probabilities`` float32 ``(L, H, W)`` and ``pred_sem_seg`` uint8 ``(1, H, W)``: 0, or 1 +
@@ -139,7 +139,8 @@ class BaseSegmentor(BaseModel):
             if original != tuple(probability.shape[1:]):
                 probability = F.interpolate(probability[None], size=original, mode="bilinear", align_corners=False)[0]
             sample.probabilities = PixelData(data=probability)
-            sample.pred_sem_seg = PixelData(data=self._index_map(probability))
+            thresholds = sample.metainfo.get("thresholds", self.test_cfg.get("thresholds", 0.5))
+            sample.pred_sem_seg = PixelData(data=self._index_map(probability, thresholds))
         return list(data_samples)
 
     def lesion_probabilities(self, logits: Tensor) -> Tensor:
@@ -156,8 +157,8 @@ class BaseSegmentor(BaseModel):
             total = total + self.lesion_probabilities(self.inference(inputs.flip(dims))).flip(dims)
         return total / (1 + len(flips))
 
-    def _index_map(self, probability: Tensor) -> Tensor:
-        thresholds = torch.as_tensor(self.test_cfg.get("thresholds", 0.5), dtype=torch.float32, device=probability.device)
+    def _index_map(self, probability: Tensor, limits: float | Sequence[float]) -> Tensor:
+        thresholds = torch.as_tensor(limits, dtype=torch.float32, device=probability.device)
         if thresholds.numel() not in (1, probability.shape[0]):
             raise ValueError(f"test_cfg.thresholds: got {thresholds.numel()} numbers, expected one for all or one for each of "
                              f"the {probability.shape[0]} lesions")
