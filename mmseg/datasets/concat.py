@@ -9,6 +9,7 @@ from mmengine.logging import print_log
 from torch.utils.data import ConcatDataset as _ConcatDataset
 
 from mmseg.registry import DATASETS
+from mmseg.utils.errors import UserError
 
 __all__ = ["ConcatDataset"]
 
@@ -25,18 +26,18 @@ class ConcatDataset(_ConcatDataset):
         times: how often each counts; None counts all once.
 
     Raises:
-        ValueError: the data sets differ in classes or palette, or ``times`` does not fit them.
+        UserError: the data sets differ in classes or palette, or ``times`` does not fit them.
     """
 
     def __init__(self, datasets: Sequence[Any], times: Sequence[int] | None = None) -> None:
         counts = [1] * len(datasets) if times is None else list(times)
         if not counts or len(counts) != len(datasets) or min(counts) < 1:
-            raise ValueError(f"ConcatDataset: got times={counts}, expected {len(datasets)} numbers from 1, one a data set")
+            raise UserError(f"ConcatDataset: got times={counts}, expected {len(datasets)} numbers from 1, one a data set")
         built = [DATASETS.build(dataset) if isinstance(dataset, dict) else dataset for dataset in datasets]
         self.metainfo: dict[str, Any] = built[0].metainfo
         for dataset in built[1:]:
             if dataset.metainfo != self.metainfo:
-                raise ValueError(f"ConcatDataset: got data sets of {dataset.metainfo} and {self.metainfo}, expected the same")
+                raise UserError(f"ConcatDataset: got data sets of {dataset.metainfo} and {self.metainfo}, expected the same")
         super().__init__([dataset for dataset, count in zip(built, counts, strict=True) for _ in range(count)])
         sizes = " + ".join(f"{count} x {len(dataset)}" for dataset, count in zip(built, counts, strict=True))
         print_log(f"mixture of {len(built)} data sets: {sizes} = {len(self)} images", logger="current")

@@ -53,7 +53,8 @@ class FGADRDataset(ReleaseDataset):
         self.compare(len(records), self.RELEASE_COUNT, strays)
         by_name = {record["image_id"]: record for record in records}
         if self.split_dir is None:
-            splits, origin = draw_splits(by_name, self.split_seed), f"drawn from the image names with split_seed={self.split_seed}"
+            splits = draw_splits(by_name, self.split_seed)
+            origin = f"drawn from the image names with split_seed={self.split_seed}"
         else:
             splits, origin = read_splits(self.split_dir, self.SPLITS), f"read from {self.split_dir}"
         counts = ", ".join(f"{len(names)} {split}" for split, names in splits.items())
