@@ -1,0 +1,31 @@
+"""Write a split of FGADR as text files: python tools/dataset_converters/split_fgadr.py RELEASE --out DIR"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from _cli import exit_on_user_error
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Draw train, valid and test from FGADR's image names, and write them as text.")
+    parser.add_argument("release", help="Seg-set, or a folder above it")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for train.txt, valid.txt, test.txt")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="another seed, another split (default: %(default)s)")
+    args = parser.parse_args()
+    with exit_on_user_error():
+        from mmseg.datasets import FGADRDataset
+        from mmseg.datasets.splits import write_splits
+
+        sets = {split: FGADRDataset(args.release, split, split_seed=args.seed) for split in FGADRDataset.SPLITS}
+        names = {split: [data.get_data_info(i)["image_id"] for i in range(len(data))] for split, data in sets.items()}
+        paths = write_splits(args.out, names, f"FGADR, seed {args.seed}, by image: the release tells no patient")
+    print("\n".join(f"{len(found):5d} {path}" for found, path in zip(names.values(), paths, strict=True)))
+
+
+if __name__ == "__main__":
+    main()
