@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
+import runpy
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,6 +37,7 @@ def of_release(repo: Path, roots: dict[str, str], run_config: Callable[..., Conf
         monkeypatch.setenv(f"{name}_ROOT", roots[name])
         shipped = load_config(repo / f"configs/sdcnet/sdcnetplus_r18-d8_512x512_40k_{name}.py", {
             "train_dataloader.batch_size": 2, "data_preprocessor.train_transforms.0.crop_size": (64, 64),
+            **{f"{part}_dataloader.dataset.size": (96, 96) for part in ("train", "val", "test")},
         })
         config = run_config(work_dir, train_cfg__max_iters=2, param_scheduler=[], **overrides)
         for key in ("train_dataloader", "val_dataloader", "test_dataloader", "data_preprocessor", "val_evaluator", "val_cfg"):
@@ -85,15 +89,20 @@ class TestAnotherDataSet:
     """Trained on synthetic photographs, tested on DDR by its config."""
 
     @pytest.fixture
-    def run(self, of_release: Any, trained: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Callable[..., str]:
-        def test(**overrides: Any) -> str:
-            config = of_release("DDR", tmp_path)
-            config.load_from = str(trained)
-            config.test_evaluator = dict(type="LesionMetric", out_dir=str(tmp_path / "out"))
-            config.merge_from_dict(overrides)
-            runner = build_runner(config)
-            runner.test()
-            (log,) = tmp_path.glob(f"*/{runner.timestamp}.log")
+    def run(
+        self, repo: Path, of_release: Any, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> Callable[..., str]:
+        """tools/test.py; gives the log."""
+
+        def test(*options: str) -> str:
+            of_release("DDR", tmp_path).dump(tmp_path / "ddr.py")
+            arguments = [tmp_path / "ddr.py", trained, "--work-dir", tmp_path, "--out", tmp_path / "out", *options]
+            monkeypatch.setattr(sys, "argv", ["test.py", *map(str, arguments)])
+            monkeypatch.setattr(sys, "path", [str(repo / "tools"), *sys.path])
+            monkeypatch.setenv("LOCAL_RANK", "0")
+            monkeypatch.setattr(logging, "raiseExceptions", False)  # loggers of earlier tests hold streams that are closed
+            runpy.run_path(str(repo / "tools/test.py"), run_name="__main__")
+            (log,) = tmp_path.glob("*/*.log")
             return log.read_text()
 
         return test
@@ -107,6 +116,7 @@ class TestAnotherDataSet:
         assert "data_preprocessor.mean=[116.513,56.437,16.309] data_preprocessor.std=[80.206,41.232,13.293]" in written
 
     def test_no_warning_with_the_training_s_own(self, run: Callable[..., str]) -> None:
-        written = run(data_preprocessor=dict(mean=[116.513, 56.437, 16.309], std=[80.206, 41.232, 13.293]))
+        mean, std = "data_preprocessor.mean=[116.513,56.437,16.309]", "data_preprocessor.std=[80.206,41.232,13.293]"
+        written = run("--cfg-options", mean, std)
         assert "results over 2 images" in written
         assert "normalisation: got" not in written
