@@ -55,6 +55,19 @@ def test_convert(call: Call, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert json.loads((out / "dataset.json").read_text())["numTraining"] == 3
 
 
+def test_stopped_by_ctrl_c(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    write_idrid(tmp_path / "A. Segmentation")
+    arguments = ("dataset_converters/convert.py", "idrid", tmp_path, "--to", "tidy", "--out", tmp_path / "out")
+    with monkeypatch.context() as patch:
+        patch.setattr("mmseg.datasets.converters.convert.write_output", stop)
+        assert call(*arguments) == 130
+    assert f"stopped; the same command goes on from here: {tmp_path / 'out'}" in capsys.readouterr().err
+    assert call(*arguments) == 0
+
+
 def test_an_image_that_cannot_be_read_is_exit_code_1(call: Call, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_ddr(tmp_path / "ddr")
     bad = tmp_path / "ddr/valid/image/007-0001-100.jpg"

@@ -34,7 +34,11 @@ def main() -> None:
         from mmseg.datasets.converters import convert_dataset
 
         dataset = getattr(datasets, DATASETS[args.dataset])
-        done = convert_dataset(dataset, args.release, args.out, args.to, args.workers, **settings)
+        try:
+            done = convert_dataset(dataset, args.release, args.out, args.to, args.workers, **settings)
+        except KeyboardInterrupt:
+            print(f"stopped; the same command goes on from here: {Path(args.out).absolute()}", file=sys.stderr)
+            sys.exit(130)
     for problem in done.failed:
         print(f"error: {problem}", file=sys.stderr)
     counts = ", ".join(f"{count} {split}" for split, count in done.images.items())
