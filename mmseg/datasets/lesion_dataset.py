@@ -69,7 +69,10 @@ class LesionDataset(BaseDataset):
             )
         self.split, self.fold, self.held_out, self.num_folds, self.fold_seed = split, fold, held_out, num_folds, fold_seed
         self.size = None if size is None else (int(size[0]), int(size[1]))
-        super().__init__(data_root=data_root, metainfo=metainfo, indices=indices, test_mode=test_mode)
+        # Serialising is for workers that share a million records; it costs a garbage collection for each data set.
+        super().__init__(
+            data_root=data_root, metainfo=metainfo, indices=indices, test_mode=test_mode, serialize_data=False
+        )
 
     def filter_data(self) -> list[dict[str, Any]]:
         """The records inside or outside the fold, in their own order; called by mmengine after :meth:`load_data_list`."""

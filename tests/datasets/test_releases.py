@@ -143,12 +143,15 @@ class TestFGADR:
         assert names(test) == ["0000_1"]
         assert "got 1 of 2 listed images; 0999_1 not in" in warnings(logged)[-1]
 
-    def test_tidy_folders_are_the_split(self, tmp_path: Path) -> None:
+    def test_tidy_folders_are_the_split(self, tmp_path: Path, logged: list[logging.LogRecord]) -> None:
         pictures = [Picture(m.name, ("train", "valid", "test")[i % 3], m.image, m.masks)
                     for i, m in enumerate(write_fgadr(tmp_path / "release"))]
         write_tidy_of(tmp_path / "tidy", pictures)
         for split in FGADRDataset.SPLITS:
             check_items(FGADRDataset(str(tmp_path / "tidy"), split), [made for made in pictures if made.split == split])
+        assert logged[-1].getMessage() == f"FGADR (test): split by the folders of {tmp_path / 'tidy'}: 6 test"
+        with pytest.raises(UserError, match=r"got split_dir='x' for .*tidy, whose folders are a split already"):
+            FGADRDataset(str(tmp_path / "tidy"), "test", split_dir="x")
 
     def test_a_missing_folder_of_masks(self, tmp_path: Path) -> None:
         write_fgadr(tmp_path)

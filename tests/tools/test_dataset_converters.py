@@ -55,7 +55,9 @@ def test_convert(call: Call, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert json.loads((out / "dataset.json").read_text())["numTraining"] == 3
 
 
-def test_stopped_by_ctrl_c(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stopped_by_ctrl_c(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -105,8 +107,10 @@ def test_a_split_written_is_the_split_read(call: Call, tmp_path: Path, capsys: p
         assert call("dataset_converters/convert.py", "fgadr", tmp_path, "--to", "tidy", "--out", tmp_path / out, *option) == 0
     names = [sorted(p.name for p in (tmp_path / out / "images/test").iterdir()) for out in "abc"]
     assert names[0] == names[1] != names[2]
+    assert call("dataset_converters/split_fgadr.py", tmp_path / "a", "--out", splits) == 2
+    assert "nothing to split" in capsys.readouterr().err
     listed = (splits / "test.txt").read_text().splitlines()
-    assert listed[0] == "# test, 6 images: FGADR, seed 7, by image: the release tells no patient"
+    assert listed[0] == "# test, 6 images: of 20 of FGADR, seed 7, by image: the release tells no patient"
     assert [f"{name}.png" for name in listed[1:]] == names[0]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from _cli import exit_on_user_error
+from _cli import UserError, exit_on_user_error
 
 
 def main() -> None:
@@ -18,13 +18,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="another seed, another split (default: %(default)s)")
     args = parser.parse_args()
     with exit_on_user_error():
-        from mmseg.datasets import FGADRDataset
-        from mmseg.datasets.splits import write_splits
+        from mmseg.datasets.layouts import FGADR, find_records
+        from mmseg.datasets.splits import draw_splits, write_splits
 
-        sets = {split: FGADRDataset(args.release, split, split_seed=args.seed) for split in FGADRDataset.SPLITS}
-        names = {split: [data.get_data_info(i)["image_id"] for i in range(len(data))] for split, data in sets.items()}
-        paths = write_splits(args.out, names, f"FGADR, seed {args.seed}, by image: the release tells no patient")
-    print("\n".join(f"{len(found):5d} {path}" for found, path in zip(names.values(), paths, strict=True)))
+        records, _ = find_records(Path(args.release), "", FGADR)
+        if not records:
+            raise UserError(f"{args.release}: nothing to split: expected Seg-set of the official release, or a folder above it")
+        splits = draw_splits([record["image_id"] for record in records], args.seed)
+        origin = f"of {len(records)} of FGADR, seed {args.seed}, by image: the release tells no patient"
+        paths = write_splits(args.out, splits, origin)
+    print("\n".join(f"{len(found):5d} {path}" for found, path in zip(splits.values(), paths, strict=True)))
 
 
 if __name__ == "__main__":
