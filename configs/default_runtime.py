@@ -6,7 +6,8 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=2000, max_keep_ckpts=3),
     batch_seed=dict(type='BatchSeedHook'),
-    curves=dict(type='CurvesHook'))
+    curves=dict(type='CurvesHook'),
+    normalisation=dict(type='CheckNormalisationHook'))
 visualizer = dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')])
 log_processor = dict(by_epoch=False)
 log_level = 'INFO'

@@ -37,7 +37,7 @@ def batch() -> dict:
 
 
 def test_all_are_found() -> None:
-    assert len(LEAVES) == 5
+    assert len(LEAVES) == 8
     assert len(BASES) == 3
 
 
