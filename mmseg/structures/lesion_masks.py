@@ -44,7 +44,7 @@ def unpack_masks(packed: Tensor, num_classes: int = len(LESIONS)) -> Tensor:
         uint8 ``(..., C, H, W)`` in {0, 1, 255}.
     """
     bits = 2 ** torch.arange(num_classes, device=packed.device, dtype=torch.uint8)
-    masks = (packed.unsqueeze(-3) & bits[:, None, None]).ne(0).view(torch.uint8)
+    masks = (packed.unsqueeze(-3) & bits[:, None, None]).clamp_(max=1)
     return masks.bitwise_or_((packed == IGNORE).view(torch.uint8).mul_(IGNORE).unsqueeze(-3))
 
 

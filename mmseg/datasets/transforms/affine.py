@@ -127,8 +127,10 @@ def window_positions(affine: Tensor, crop_size: tuple[int, int]) -> tuple[Tensor
 def sample_bilinear(images: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """Sample ``(B, C, H, W)`` at pixel positions ``(B, h, w)``; float32, zero outside."""
     height, width = images.shape[2:]
-    grid = torch.stack([x * (2 / width) - 1, y * (2 / height) - 1], -1)
-    return F.grid_sample(images.float(), grid, padding_mode="zeros", align_corners=False)
+    grid = x.new_empty(*x.shape, 2)
+    torch.mul(x, 2 / width, out=grid[..., 0])
+    torch.mul(y, 2 / height, out=grid[..., 1])
+    return F.grid_sample(images.float(), grid.sub_(1), padding_mode="zeros", align_corners=False)
 
 
 def sample_nearest(masks: Tensor, x: Tensor, y: Tensor) -> Tensor:

@@ -84,8 +84,8 @@ class LesionDataPreprocessor(BaseDataPreprocessor):
             for sample, size in zip(samples, sizes.tolist(), strict=True):
                 sample.set_metainfo(dict(img_shape=tuple(size)))
         normalised = torch.empty_like(images, dtype=torch.float32, memory_format=torch.channels_last)
-        torch.sub(images, self.mean, out=normalised)
-        return dict(inputs=normalised.div_(self.std), data_samples=samples)
+        torch.addcmul(-self.mean / self.std, images, 1 / self.std, out=normalised)
+        return dict(inputs=normalised, data_samples=samples)
 
     def _train_batch(self, images: Tensor, masks: list[Tensor], sizes: Tensor, samples: list[SegDataSample]) -> Tensor:
         """Run the transforms; write each crop's target and size into its sample."""
