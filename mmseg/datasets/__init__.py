@@ -1,5 +1,7 @@
 """Data sets and the transforms of their batches. Nothing here knows a model."""
 
+from mmseg.datasets.base_seg_dataset import BaseSegDataset
+from mmseg.datasets.deepglobe import DeepGlobeDataset
 from mmseg.datasets.idrid import IDRiDDataset
 from mmseg.datasets.lesion_dataset import LesionDataset
 from mmseg.datasets.resident import ResidentDataset
@@ -7,6 +9,6 @@ from mmseg.datasets.synthetic_dataset import SyntheticFundusDataset
 from mmseg.datasets.transforms import BatchPhotometricDistortion, BatchRandom, BatchRandomAffine
 
 __all__ = [
-    "BatchPhotometricDistortion", "BatchRandom", "BatchRandomAffine", "IDRiDDataset", "LesionDataset", "ResidentDataset",
-    "SyntheticFundusDataset",
+    "BaseSegDataset", "BatchPhotometricDistortion", "BatchRandom", "BatchRandomAffine", "DeepGlobeDataset", "IDRiDDataset",
+    "LesionDataset", "ResidentDataset", "SyntheticFundusDataset",
 ]

@@ -33,7 +33,8 @@ class LesionDataPreprocessor(BaseDataPreprocessor):
         mean: of R, G, B, 0 to 255.
         std: of R, G, B, 0 to 255.
         train_transforms: configurations of registered batch transforms.
-        target: 'multilabel' (uint8 ``(4, H, W)``) or 'index' (long ``(1, H, W)``, for softmax heads).
+        target: 'multilabel' (uint8 ``(4, H, W)``) or 'index' (long ``(1, H, W)``, for softmax heads). Data sets of index maps
+            (:class:`~mmseg.datasets.BaseSegDataset`) have 'index' only.
     """
 
     def __init__(
@@ -90,7 +91,9 @@ class LesionDataPreprocessor(BaseDataPreprocessor):
             batch = transform(batch)
         for i, sample in enumerate(samples):
             target = batch["masks"][i]
-            sample.gt_sem_seg = PixelData(data=flatten_masks(target)[None] if self.target == "index" else target)
+            if self.target == "index":  # of an index map there is one channel already
+                target = flatten_masks(target)[None] if len(target) > 1 else target.long()
+            sample.gt_sem_seg = PixelData(data=target)
             sample.set_metainfo(dict(img_shape=tuple(target.shape[-2:])))
         return batch["images"]
 
