@@ -1,6 +1,6 @@
 """Data sets and the transforms of their batches. Nothing here knows a model."""
 
-from mmseg.datasets.base_seg_dataset import BaseSegDataset
+from mmseg.datasets.basesegdataset import BaseSegDataset
 from mmseg.datasets.deepglobe import DeepGlobeDataset
 from mmseg.datasets.idrid import IDRiDDataset
 from mmseg.datasets.lesion_dataset import LesionDataset

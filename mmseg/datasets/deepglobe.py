@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmseg.datasets.base_seg_dataset import BaseSegDataset
+from mmseg.datasets.basesegdataset import BaseSegDataset
 from mmseg.registry import DATASETS
 
 __all__ = ["DeepGlobeDataset"]

@@ -101,8 +101,8 @@ def _numbers() -> list[Any]:
 
     Files of numpy 1 and 2 name the same functions differently.
     """
-    scalar, array = np._core.multiarray.scalar, np._core.multiarray._reconstruct
-    named = [(f, f"numpy.{core}.multiarray.{f.__name__}") for f in (scalar, array) for core in ("core", "_core")]
+    functions: list[Any] = [np.float64(0).__reduce__()[0], np.empty(0).__reduce__()[0]]
+    named = [(f, f"numpy.{core}.multiarray.{f.__name__}") for f in functions for core in ("core", "_core")]
     kinds = {type(np.dtype(kind)) for kind in ("b1", "i4", "i8", "u1", "f4", "f8")}
     return [*named, np.ndarray, np.dtype, *kinds]
 

@@ -113,7 +113,7 @@ class TestISDNet:
 @pytest.fixture(scope="module")
 def small() -> nn.Module:
     register_all_modules()
-    head = dict(type="FCNHead", in_channels=512, channels=8, num_convs=1, num_classes=4, multi_label=True, norm_cfg=dict(type="BN"))
+    head = dict(type="FCNHead", in_channels=512, channels=8, num_convs=1, num_classes=4, multi_label=True)
     return MODELS.build(dict(type="EncoderDecoder", backbone=dict(type="ResNet", depth=18), decode_head=head))
 
 
@@ -145,7 +145,8 @@ class TestBackbones:
         shapes = {key: value.shape for key, value in model.refine_head.stdc_net.state_dict().items() if "num_batches" not in key}
         state = {f"module.{key}": torch.randn(shape) for key, shape in shapes.items()}
         state["module.features.0.conv.weight"] = torch.randn(32, 3, 3, 3)
-        state |= {f"module.{key}.weight": torch.zeros(3) for key in ("features.6.conv_list.0.conv", "conv_last.conv", "fc", "linear")}
+        of_imagenet = ("features.6.conv_list.0.conv", "conv_last.conv", "fc", "linear")
+        state |= {f"module.{key}.weight": torch.zeros(3) for key in of_imagenet}
         path = tmp_path / "STDCNet813M_73.91.tar"
         torch.save(dict(epoch=300, state_dict=state, best=np.float32(73.91)), path, _use_new_zipfile_serialization=False)
         fitting, report = match_weights(read_checkpoint(path)["state_dict"], model.state_dict(), path.name)

@@ -55,7 +55,7 @@ class BaseSegDataset(BaseDataset):
         reduce_zero_label: bool = False, backend_args: dict | None = None, size: tuple[int, int] | None = None, **kwargs: Any,
     ) -> None:
         if backend_args is not None:
-            raise UserError(f"{type(self).__name__}: got backend_args={backend_args}, expected None: files are read from the disk")
+            raise UserError(f"{type(self).__name__}: got backend_args={backend_args}, expected None: only the disk is read")
         self.img_suffix, self.seg_map_suffix = img_suffix, seg_map_suffix
         self.ignore_index, self.reduce_zero_label = ignore_index, reduce_zero_label
         self.size = None if size is None else (int(size[0]), int(size[1]))
@@ -97,8 +97,8 @@ class BaseSegDataset(BaseDataset):
                             f"({'an existing folder' if images.is_dir() else 'no such folder'}); set data_root and data_prefix")
         records = []
         for name in names:
-            record = dict(img_path=str(images / name), label_map=self.label_map, reduce_zero_label=self.reduce_zero_label,
-                          seg_fields=[])
+            record: dict[str, Any] = dict(img_path=str(images / name), label_map=self.label_map,
+                                          reduce_zero_label=self.reduce_zero_label, seg_fields=[])
             if maps is not None:
                 record["seg_map_path"] = str(Path(maps, name.removesuffix(self.img_suffix) + self.seg_map_suffix))
             records.append(record)
@@ -127,8 +127,9 @@ class BaseSegDataset(BaseDataset):
         if "seg_map_path" in info:
             labels = self._read_labels(info)
             if labels.shape != (height, width):
-                raise UserError(f"{info['seg_map_path']}: got {labels.shape[1]}x{labels.shape[0]} pixels, expected {width}x{height} "
-                                f"as its image {info['img_path']}; is it the map of another image?")
+                raise UserError(
+                    f"{info['seg_map_path']}: got {labels.shape[1]}x{labels.shape[0]} pixels, expected {width}x{height} as its "
+                    f"image {info['img_path']}; is it the map of another image?")
             if not self.test_mode:
                 labels = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
             sample.gt_sem_seg = PixelData(data=torch.from_numpy(labels)[None])

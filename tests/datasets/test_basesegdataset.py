@@ -88,7 +88,8 @@ def test_the_preprocessor_takes_index_maps(root: Path) -> None:
     crop = dict(type="BatchLegacyAffine", crop_size=(24, 48))
     preprocessor = LesionDataPreprocessor((0, 0, 0), (1, 1, 1), [crop], target="index")
     items = [dataset[0], dataset[1]]
-    batch = preprocessor(dict(inputs=[i["inputs"] for i in items], data_samples=[i["data_samples"] for i in items]), training=True)
+    data = {key: [item[key] for item in items] for key in ("inputs", "data_samples")}
+    batch = preprocessor(data, training=True)
     labels = batch["data_samples"][0].gt_sem_seg.data
     assert labels.dtype == torch.long and labels.shape == (1, 24, 48)
     assert [int(labels[0, row, 20]) for row in (4, 12, 20)] == [0, 1, 2]
