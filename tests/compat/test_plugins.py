@@ -46,7 +46,8 @@ class PluginHead(BaseDecodeHead):
     def forward(self, inputs):
         inputs = self._transform_inputs(inputs)
         size = inputs[0].shape[2:]
-        outs = [resize(conv(x), size=size, mode='bilinear', align_corners=self.align_corners) for conv, x in zip(self.mix, inputs)]
+        mixed = [conv(x) for conv, x in zip(self.mix, inputs)]
+        outs = [resize(x, size=size, mode='bilinear', align_corners=self.align_corners) for x in mixed]
         return self.cls_seg(self.out(torch.cat(outs, dim=1)))
 
     def loss_by_feat(self, seg_logits, batch_data_samples: SampleList) -> dict:
