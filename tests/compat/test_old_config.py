@@ -291,7 +291,7 @@ class TestMistakes:
     @pytest.mark.parametrize(("part", "text", "before", "after", "message"), [
         ("data", DATA, "'PhotoMetricDistortion'", "'PhotoMetricDistorsion'", "no class 'PhotoMetricDistorsion'"),
         ("data", DATA, "dataset_type = 'CustomDataset'", "dataset_type = 'IDRIDDataset'", "did you mean 'IDRiDDataset'"),
-        ("model", MODEL, "'FCNHead', in_channels=64", "'FCNHed', in_channels=64", "'FCNHed' is registered; did you mean 'FCNHead'"),
+        ("model", MODEL, "'FCNHead', in_channels=64", "'FCNHed', in_channels=64", "'FCNHed' is registered; did you mean"),
         ("model", MODEL, "'ResNetV1c'", "'ResNetV1d'", "no class 'ResNetV1d' is registered; did you mean 'ResNetV1c'"),
     ])
     def test_a_type_that_is_registered_nowhere(

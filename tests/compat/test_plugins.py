@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -15,7 +16,7 @@ import torch
 
 from mmseg.apis import build_runner, inference_model, init_model, register_all_modules
 from mmseg.engine import load_config
-from mmseg.registry import MODELS
+from mmseg.registry import ALL_REGISTRIES, MODELS
 from mmseg.utils.errors import UserError
 
 PLUGIN = '''
@@ -131,6 +132,17 @@ train_cfg = dict(type='IterBasedTrainLoop', max_iters=2, val_interval=2)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 """
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _registries_as_they_were() -> Iterator[None]:
+    """Other tests count what is registered."""
+    register_all_modules()
+    before = [dict(registry.module_dict) for registry in ALL_REGISTRIES]
+    yield
+    for registry, classes in zip(ALL_REGISTRIES, before, strict=True):
+        for name in registry.module_dict.keys() - classes.keys():
+            del registry.module_dict[name]
 
 
 @pytest.fixture(scope="module")
