@@ -66,7 +66,7 @@ def prepare_config(args: argparse.Namespace, *needs: str) -> Any:
     if args.options:
         hint("--options", "--cfg-options")
         args.cfg_options = [*args.options, *(args.cfg_options or [])]
-    config = load_config(args.config, options(args.cfg_options))
+    config = load_config(args.config, options(args.cfg_options), tell=os.environ.get("RANK", "0") == "0")
     require(config, *needs)
     config.launcher = args.launcher
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))

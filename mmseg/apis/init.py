@@ -13,11 +13,12 @@ from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import DefaultScope
 
+from mmseg.datasets import LesionDataset
 from mmseg.engine.checkpoint import checkpoint_config, read_checkpoint
 from mmseg.engine.config import check_config, load_config
 from mmseg.engine.runner import load_weights
 from mmseg.models.segmentors.base import BaseSegmentor
-from mmseg.registry import MODELS
+from mmseg.registry import DATASETS, MODELS
 from mmseg.utils.device import resolve_device
 from mmseg.utils.errors import UserError
 
@@ -33,6 +34,7 @@ def register_all_modules(init_default_scope: bool = True) -> None:
     Args:
         init_default_scope: make ``mmseg`` the scope in which bare names are looked up.
     """
+    import mmseg.compat
     import mmseg.datasets
     import mmseg.engine
     import mmseg.evaluation
@@ -70,12 +72,14 @@ def init_model(
 
     Args:
         config: a file or a configuration; None takes the one inside the checkpoint.
-        checkpoint: written by ``tools/train.py``; None leaves the weights as initialised.
+        checkpoint: written by ``tools/train.py``, or by mmsegmentation or ISDNet (docs/compatibility.md); None leaves the
+            weights as initialised.
         device: such as 'cpu' or 'cuda:0'; None takes a GPU where there is one.
         cfg_options: overrides by dotted key.
 
     Returns:
-        the segmentor in evaluation mode, with ``cfg``, ``dataset_meta`` (classes, palette) and ``checkpoint_meta``.
+        the segmentor in evaluation mode, with ``cfg``, ``dataset_meta`` (classes, palette) and ``checkpoint_meta``; what was
+        loaded under which name is in ``load_report`` (None without a checkpoint).
 
     Raises:
         UserError: a file is missing or faulty, or the weights do not fit.
@@ -94,11 +98,9 @@ def init_model(
     settings.merge_from_dict(cfg_options or {})
     check_config(settings)
     model: Any = revert_sync_batchnorm(build_model(settings))
-    meta: dict[str, Any] = {}
-    if loaded is not None:
-        load_weights(model, loaded["state_dict"], str(checkpoint))
-        meta = loaded.get("meta", {})
-    model.cfg, model.checkpoint_meta, model.dataset_meta = settings, meta, _dataset_meta(meta)
+    model.load_report = load_weights(model, loaded["state_dict"], str(checkpoint)) if loaded is not None else None
+    meta: dict[str, Any] = (loaded or {}).get("meta") or {}
+    model.cfg, model.checkpoint_meta, model.dataset_meta = settings, meta, _dataset_meta(meta, settings)
     return model.to(target, memory_format=torch.channels_last).eval()
 
 
@@ -117,10 +119,33 @@ def build_model(config: Config) -> BaseSegmentor:
         raise UserError(f"{config.filename or 'config'}: {error}") from error
 
 
-def _dataset_meta(meta: dict[str, Any]) -> dict[str, Any]:
-    """Classes and palette: the checkpoint's, else those that every data set here has."""
-    if "classes" in meta:
-        return dict(classes=tuple(meta["classes"]), palette=[tuple(colour) for colour in meta["palette"]])
-    from mmseg.datasets import LesionDataset
+def _dataset_meta(meta: dict[str, Any], config: Config) -> dict[str, Any]:
+    """Classes and palette: the checkpoint's (under old names, too), else those of the configuration's data set."""
+    meta = {**meta, **{name.lower(): meta[name] for name in ("CLASSES", "PALETTE") if meta.get(name)}}
+    if "classes" not in meta or "palette" not in meta:
+        meta = dataset_metainfo(config)
+    return dict(classes=tuple(meta["classes"]), palette=[tuple(colour) for colour in meta["palette"]])
 
-    return dict(LesionDataset.METAINFO)
+
+def dataset_metainfo(config: Config) -> dict[str, Any]:
+    """``classes`` and ``palette`` of the data set that a configuration trains or tests on, without reading any data.
+
+    Without one they are the lesions, as in most data sets of this project.
+    """
+    dataset, found = _innermost_dataset(config)
+    return {**LesionDataset.METAINFO, **getattr(found, "METAINFO", {}), **(dataset.get("metainfo") or {})}
+
+
+def trains_on_lesions(config: Config) -> bool:
+    """Whether the data set has lesions, which may overlap; otherwise one index map an image."""
+    found = _innermost_dataset(config)[1]
+    return found is None or issubclass(found, LesionDataset)
+
+
+def _innermost_dataset(config: Config) -> tuple[dict[str, Any], type | None]:
+    """Configuration and class of the data set inside its wrappers (the first, of several)."""
+    loader = config.get("train_dataloader") or config.get("test_dataloader") or {}
+    dataset = loader.get("dataset") or {}
+    while "dataset" in dataset or "datasets" in dataset:
+        dataset = dataset["dataset"] if "dataset" in dataset else dataset["datasets"][0]
+    return dataset, DATASETS.get(dataset["type"]) if "type" in dataset else None

@@ -1,3 +1,7 @@
-"""What comes in from other toolkits, and what goes out to them (:mod:`mmseg.compat.export`)."""
+"""What comes in from other toolkits (importing this package registers its classes), and what goes out to them."""
 
-__all__: list[str] = []
+from mmseg.compat.legacy_lr import LegacyLR
+from mmseg.compat.legacy_transforms import BatchLegacyAffine, BatchLegacyDistortion
+from mmseg.compat.weights import LoadReport, match_weights
+
+__all__ = ["BatchLegacyAffine", "BatchLegacyDistortion", "LegacyLR", "LoadReport", "match_weights"]

@@ -1,7 +1,9 @@
 """Data sets and the transforms of their batches. Nothing here knows a model."""
 
+from mmseg.datasets.basesegdataset import BaseSegDataset
 from mmseg.datasets.concat import ConcatDataset
 from mmseg.datasets.ddr import DDRDataset
+from mmseg.datasets.deepglobe import DeepGlobeDataset
 from mmseg.datasets.fgadr import FGADRDataset
 from mmseg.datasets.idrid import IDRiDDataset
 from mmseg.datasets.lesion_dataset import LesionDataset
@@ -11,6 +13,7 @@ from mmseg.datasets.synthetic_dataset import SyntheticFundusDataset
 from mmseg.datasets.transforms import BatchPhotometricDistortion, BatchRandom, BatchRandomAffine
 
 __all__ = [
-    "BatchPhotometricDistortion", "BatchRandom", "BatchRandomAffine", "ConcatDataset", "DDRDataset", "FGADRDataset",
-    "IDRiDDataset", "LesionDataset", "ReleaseDataset", "ResidentDataset", "SyntheticFundusDataset",
+    "BaseSegDataset", "BatchPhotometricDistortion", "BatchRandom", "BatchRandomAffine", "ConcatDataset", "DDRDataset",
+    "DeepGlobeDataset", "FGADRDataset", "IDRiDDataset", "LesionDataset", "ReleaseDataset", "ResidentDataset",
+    "SyntheticFundusDataset",
 ]

@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.config import Config
 
@@ -63,19 +64,20 @@ def link_latest(path: str | Path) -> Path:
 
 
 def read_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") -> dict[str, Any]:
-    """Read a checkpoint of this project; only tensors and plain data are unpickled, nothing in the file is executed.
+    """Read a checkpoint, of this project or another; only tensors and plain data are unpickled, nothing is executed.
 
     Returns:
-        the dictionary as written, with ``state_dict`` and ``meta``.
+        the dictionary as written, with ``state_dict``; tensors alone become its ``state_dict``.
 
     Raises:
-        UserError: the file is missing, damaged, holds other objects, or is not a checkpoint of this project.
+        UserError: the file is missing, damaged, holds other objects, or is no checkpoint.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint; tools/train.py writes latest.pth into its work_dir")
     try:
-        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+        with torch.serialization.safe_globals(_numbers()):
+            checkpoint = torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
             f"{path}: refused, because it is damaged or holds more than tensors and plain data, which could run code: "
@@ -86,9 +88,23 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") 
     damaged = _damaged_record(path)
     if damaged:
         raise UserError(f"{path}: the file is damaged, the checksum of its part {damaged} is wrong; take an earlier checkpoint")
-    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+    content = checkpoint if isinstance(checkpoint, dict) else {}
+    if content and all(isinstance(value, torch.Tensor) for value in content.values()):
+        return dict(state_dict=content, meta={})
+    if "state_dict" not in content:
         raise UserError(f"{path}: got no 'state_dict', expected a checkpoint written by tools/train.py")
     return checkpoint
+
+
+def _numbers() -> list[Any]:
+    """numpy's numbers and arrays, which older toolkits left in their ``meta``: data, like tensors.
+
+    Files of numpy 1 and 2 name the same functions differently.
+    """
+    functions: list[Any] = [np.float64(0).__reduce__()[0], np.empty(0).__reduce__()[0]]
+    named = [(f, f"numpy.{core}.multiarray.{f.__name__}") for f in functions for core in ("core", "_core")]
+    kinds = {type(np.dtype(kind)) for kind in ("b1", "i4", "i8", "u1", "f4", "f8")}
+    return [*named, np.ndarray, np.dtype, *kinds]
 
 
 def _damaged_record(path: Path) -> str | None:

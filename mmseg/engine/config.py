@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from mmengine.config import Config
 from mmengine.registry import Registry
 from torch.utils.data import DataLoader
 
+from mmseg.compat.old_config import is_old, upgrade_config
 from mmseg.registry import (
     ALL_REGISTRIES,
     DATA_SAMPLERS,
@@ -54,14 +56,16 @@ _LAYER_KEYS = ("conv_cfg", "norm_cfg", "act_cfg")
 """Their arguments are mmcv's, which adds some of its own (``requires_grad``)."""
 
 
-def load_config(path: str | Path, cfg_options: dict[str, Any] | None = None) -> Config:
+def load_config(path: str | Path, cfg_options: dict[str, Any] | None = None, tell: bool = True) -> Config:
     """Read a Python configuration with its ``_base_`` files, environment values and overrides.
 
-    ``{{$NAME:default}}`` stands for an environment value; an empty one counts as unset.
+    ``{{$NAME:default}}`` stands for an environment value; an empty one counts as unset. A configuration of mmsegmentation 0.x
+    is translated, overrides that use its own keys included (docs/compatibility.md).
 
     Args:
         path: of the configuration.
         cfg_options: overrides by dotted key, such as ``{'model.backbone.depth': 34}``.
+        tell: print what a translation did, on stderr.
 
     Raises:
         UserError: the file is missing or faulty, or an override names no place in it.
@@ -75,11 +79,28 @@ def load_config(path: str | Path, cfg_options: dict[str, Any] | None = None) -> 
             config = Config.fromfile(str(path))
         except Exception as error:  # a config is a program of the user's: it can fail in any way
             raise UserError(f"{path}: cannot be read as a config: {type(error).__name__}: {error}") from error
-    try:
-        config.merge_from_dict(cfg_options or {})
-    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
-        raise UserError(f"--cfg-options does not fit {path}: {error}") from error
+    options = dict(cfg_options or {})
+    if _is_old(config):
+        _override(config, {key: options.pop(key) for key in list(options) if key.partition(".")[0] in config})
+        config, notes = upgrade_config(config)
+        if tell:
+            print(f"note: {path} is a config of mmsegmentation 0.x; translated:\n{notes}", file=sys.stderr)
+    _override(config, options)
     return config
+
+
+def _is_old(config: Config) -> bool:
+    try:
+        return is_old(config)
+    except UserError as error:
+        raise UserError(f"{config.filename}: {error}") from error
+
+
+def _override(config: Config, options: dict[str, Any]) -> None:
+    try:
+        config.merge_from_dict(options)
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
+        raise UserError(f"--cfg-options does not fit {config.filename}: {error}") from error
 
 
 def check_config(config: Config) -> None:
@@ -150,7 +171,8 @@ def _check_typed(value: dict, where: str, registry: Registry | None) -> Iterator
         return
     accepted = _arguments(found)
     if accepted is not None and where.rpartition(".")[2] not in _LAYER_KEYS:
-        for key in (k for k in value if k not in accepted | {"type", "_scope_", "priority", "_delete_"}):
+        of_builder = {"paramwise_cfg", "constructor"} if where == "optim_wrapper" else set()
+        for key in (k for k in value if k not in accepted | of_builder | {"type", "_scope_", "priority", "_delete_"}):
             yield f"{where}.{key}: {name} takes no argument {key!r}{nearest(key, accepted)}"
 
 

@@ -18,6 +18,7 @@ from mmengine.runner import BaseLoop, Runner
 from mmengine.runner.checkpoint import weights_to_cpu
 from torch import nn
 
+from mmseg.compat.weights import LoadReport, match_weights
 from mmseg.engine.checkpoint import FORMAT_VERSION, read_checkpoint, write_checkpoint
 from mmseg.engine.hooks import ResumeRandomStateHook
 from mmseg.engine.random_state import capture_random_state
@@ -192,33 +193,31 @@ class LesionRunner(Runner):
         return self.model.module if is_model_wrapper(self.model) else self.model
 
 
-def load_weights(model: nn.Module, state_dict: dict[str, torch.Tensor], source: str | Path, strict: bool = True) -> None:
-    """Load weights into a model and tell every difference at once.
+def load_weights(
+    model: nn.Module, state_dict: dict[str, torch.Tensor], source: str | Path, strict: bool = True
+) -> LoadReport:
+    """Load weights into a model, whoever named them, and tell every difference at once.
 
     Args:
         model: to be filled.
-        state_dict: tensors by name; a prefix ``module.`` is dropped.
+        state_dict: tensors by name, see :func:`mmseg.compat.match_weights`.
         source: file name for the message.
         strict: differences are an error; else tensors that do not fit are left out, which is logged.
+
+    Returns:
+        what was loaded, renamed, left out and missing; logged where the names are another project's.
 
     Raises:
         UserError: names or shapes differ (strict), or nothing fits at all.
     """
-    weights = {name.removeprefix("module."): tensor for name, tensor in state_dict.items()}
-    own = model.state_dict()
-    missing = [name for name in own if name not in weights]
-    unexpected = [name for name in weights if name not in own]
-    shapes = [
-        f"{name}: got {tuple(weights[name].shape)}, expected {tuple(own[name].shape)}"
-        for name in own if name in weights and weights[name].shape != own[name].shape
-    ]
-    if missing or unexpected or shapes:
-        text = f"{source} does not fit the model: " + "; ".join(
-            f"{len(names)} tensors {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
-            for what, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes)) if names
-        )
-        if strict or len(missing) + len(shapes) == len(own):
-            raise UserError(f"{text}. Was it trained with another config, or other classes?")
-        MMLogger.get_current_instance().warning(text)
-    fitting = {k: v for k, v in weights.items() if k in own and v.shape == own[k].shape}
+    fitting, report = match_weights(state_dict, model.state_dict(), str(source))
+    wrong = f"{source} does not fit the model: {report.differences}"
+    if report.differences and (strict or not fitting):
+        raise UserError(f"{wrong}. Was it trained with another config, or other classes?")
+    logger = MMLogger.get_current_instance()
+    if report.differences:
+        logger.warning(f"{wrong}\n{report}")
+    elif report.renamed or report.left_out:
+        logger.info(str(report))
     model.load_state_dict(fitting, strict=False)
+    return report

@@ -15,7 +15,7 @@ from torch import Tensor
 from mmseg.registry import TRANSFORMS
 from mmseg.structures import IGNORE
 
-__all__ = ["BatchRandomAffine"]
+__all__ = ["BatchRandomAffine", "resample"]
 
 
 @TRANSFORMS.register_module()
@@ -67,13 +67,7 @@ class BatchRandomAffine:
         width of each photograph inside the padded batch; ``points``, lesion pixels of each photograph (see
         :func:`~mmseg.datasets.sampling.lesion_points`); ``random``, a :class:`~mmseg.datasets.transforms.BatchRandom`.
         """
-        centre, matrix = self.draw(batch["random"], batch["sizes"].float(), batch["points"])
-        affine = torch.cat([matrix, centre[:, :, None]], 2).to(batch["images"].device, non_blocking=True)
-        x, y = window_positions(affine, self.crop_size)
-        batch["masks"] = sample_nearest(batch["masks"], x, y)
-        batch["images"] = sample_bilinear(batch["images"], x, y)
-        batch["sizes"] = torch.tensor(self.crop_size).expand(len(affine), 2)
-        return batch
+        return resample(batch, *self.draw(batch["random"], batch["sizes"].float(), batch["points"]), self.crop_size)
 
     def draw(self, random: Any, sizes: Tensor, points: list[list[Tensor]]) -> tuple[Tensor, Tensor]:
         """Centre ``(B, 2)`` (x, y) in pixels of the photograph and matrix ``(B, 2, 2)`` from window to photograph."""
@@ -105,6 +99,23 @@ class BatchRandomAffine:
         if not bounds or bounds[-1] == 0:
             return None
         return lesions[bisect.bisect_right(bounds, min(share, 1 - 2**-24) * bounds[-1])]
+
+
+def resample(batch: dict[str, Any], centre: Tensor, matrix: Tensor, crop_size: tuple[int, int]) -> dict[str, Any]:
+    """Cut a window out of every photograph and its masks.
+
+    Args:
+        batch: as in :meth:`BatchRandomAffine.__call__`; changed.
+        centre: ``(B, 2)`` (x, y) in pixels of the photograph, on the CPU.
+        matrix: ``(B, 2, 2)`` from window to photograph, on the CPU.
+        crop_size: ``(h, w)`` in pixels.
+    """
+    affine = torch.cat([matrix, centre[:, :, None]], 2).to(batch["images"].device, non_blocking=True)
+    x, y = window_positions(affine, crop_size)
+    batch["masks"] = sample_nearest(batch["masks"], x, y)
+    batch["images"] = sample_bilinear(batch["images"], x, y)
+    batch["sizes"] = torch.tensor(crop_size).expand(len(affine), 2)
+    return batch
 
 
 def window_positions(affine: Tensor, crop_size: tuple[int, int]) -> tuple[Tensor, Tensor]:

@@ -26,7 +26,8 @@ class LesionDataPreprocessor(BaseDataPreprocessor):
     ``train_transforms`` run in order on a dictionary of batched tensors, all on the batch's device but ``sizes``:
 
     - ``images``: ``(B, 3, H, W)``, RGB, 0 to 255: uint8 for the first transform, float32 after it;
-    - ``masks``: uint8 ``(B, 1, H, W)``, one bit a lesion, 255 ignored (:func:`~mmseg.structures.unpack_masks` gives channels);
+    - ``masks``: uint8 ``(B, 1, H, W)``, one bit a lesion, 255 ignored (:func:`~mmseg.structures.unpack_masks` gives channels),
+      or, where the data set gives index maps, these; ``packed`` is False then;
     - ``sizes``: ``(B, 2)``, height and width of each photograph, on the CPU;
     - ``points``: lesion pixels of each photograph, see :func:`~mmseg.datasets.sampling.lesion_points`;
     - ``random``: a :class:`~mmseg.datasets.transforms.BatchRandom`.
@@ -40,7 +41,8 @@ class LesionDataPreprocessor(BaseDataPreprocessor):
         mean: of R, G, B, 0 to 255.
         std: of R, G, B, 0 to 255.
         train_transforms: configurations of registered batch transforms.
-        target: 'multilabel' (uint8 ``(4, H, W)``) or 'index' (long ``(1, H, W)``, for softmax heads).
+        target: 'multilabel' (uint8 ``(4, H, W)``) or 'index' (long ``(1, H, W)``, for softmax heads). Data sets of index maps
+            (:class:`~mmseg.datasets.BaseSegDataset`) have 'index' only.
     """
 
     def __init__(
@@ -78,8 +80,7 @@ class LesionDataPreprocessor(BaseDataPreprocessor):
         sizes = torch.tensor([image.shape[-2:] for image in inputs])
         images = _pad_stack(inputs, sizes, 0)
         if training and samples is not None:
-            packed = data.get("masks") or [pack_masks(sample.gt_sem_seg.data) for sample in samples]
-            images = self._train_batch(images, packed, sizes, samples)
+            images = self._train_batch(images, sizes, samples, data.get("masks"))
         elif samples is not None:
             for sample, size in zip(samples, sizes.tolist(), strict=True):
                 sample.set_metainfo(dict(img_shape=tuple(size)))
@@ -87,21 +88,25 @@ class LesionDataPreprocessor(BaseDataPreprocessor):
         torch.addcmul(-self.mean / self.std, images, 1 / self.std, out=normalised)
         return dict(inputs=normalised, data_samples=samples)
 
-    def _train_batch(self, images: Tensor, masks: list[Tensor], sizes: Tensor, samples: list[SegDataSample]) -> Tensor:
-        """Run the transforms; write each crop's target and size into its sample."""
-        points = [
-            sample.get("lesion_points") or lesion_points(unpack_masks(packed.cpu()))
-            for sample, packed in zip(samples, masks, strict=True)
-        ]
+    def _train_batch(
+        self, images: Tensor, sizes: Tensor, samples: list[SegDataSample], packed: list[Tensor] | None
+    ) -> Tensor:
+        """Run the transforms; write each crop's target and size into its sample. Index maps travel as they are."""
+        indexed = packed is None and len(samples[0].gt_sem_seg.data) == 1
+        masks = packed or [sample.gt_sem_seg.data[0] if indexed else pack_masks(sample.gt_sem_seg.data) for sample in samples]
+        points = [sample.get("lesion_points") or lesion_points(sample.gt_sem_seg.data.cpu()) for sample in samples]
         slots = [j * self.world_size + self.rank for j in range(len(samples))]
         batch: dict[str, Any] = dict(
-            images=images, masks=_pad_stack([packed[None] for packed in masks], sizes, IGNORE), sizes=sizes, points=points,
-            random=BatchRandom(self.seed, self.iteration, slots),
+            images=images, masks=_pad_stack([mask[None] for mask in masks], sizes, IGNORE), packed=not indexed, sizes=sizes,
+            points=points, random=BatchRandom(self.seed, self.iteration, slots),
         )
         for transform in self.train_transforms:
             batch = transform(batch)
-        for sample, target in zip(samples, unpack_masks(batch["masks"][:, 0]), strict=True):
-            sample.gt_sem_seg = PixelData(data=flatten_masks(target)[None] if self.target == "index" else target)
+        targets = batch["masks"].long() if indexed else unpack_masks(batch["masks"][:, 0])
+        for sample, target in zip(samples, targets, strict=True):
+            if self.target == "index" and not indexed:
+                target = flatten_masks(target)[None]
+            sample.gt_sem_seg = PixelData(data=target)
             sample.set_metainfo(dict(img_shape=tuple(target.shape[-2:])))
         return batch["images"]
 
