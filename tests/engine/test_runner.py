@@ -103,7 +103,7 @@ class TestCheckpointHook:
     def test_best_by_a_validation_metric_also_after_a_resume(
         self, run_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        scores = iter([0.1, 0.3, 0.2, 0.25])
+        scores = iter([0.1, 0.3, 0.2, 0.2, 0.25])  # a resumed run repeats the validation of its checkpoint
         monkeypatch.setattr(
             "mmseg.evaluation.lesion_metric.LesionMetric.compute_metrics", lambda self, results: {"mDice": next(scores)}
         )
