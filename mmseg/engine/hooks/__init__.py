@@ -4,7 +4,12 @@ from mmseg.engine.hooks.batch_seed_hook import BatchSeedHook
 from mmseg.engine.hooks.check_normalisation_hook import CheckNormalisationHook
 from mmseg.engine.hooks.checkpoint_hook import CheckpointHook
 from mmseg.engine.hooks.curves_hook import CurvesHook
+from mmseg.engine.hooks.ema_hook import EMAHook
+from mmseg.engine.hooks.non_finite_guard_hook import NonFiniteGuardHook
 from mmseg.engine.hooks.overlay_hook import OverlayHook
 from mmseg.engine.hooks.resume_random_state_hook import ResumeRandomStateHook
 
-__all__ = ["BatchSeedHook", "CheckNormalisationHook", "CheckpointHook", "CurvesHook", "OverlayHook", "ResumeRandomStateHook"]
+__all__ = [
+    "BatchSeedHook", "CheckNormalisationHook", "CheckpointHook", "CurvesHook", "EMAHook", "NonFiniteGuardHook", "OverlayHook",
+    "ResumeRandomStateHook",
+]
