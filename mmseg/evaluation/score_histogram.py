@@ -48,8 +48,8 @@ class ScoreHistogram:
     ``EPSILON`` apart (where nothing of the bin is resolved, likewise). (2) For an unresolved lesion pixel of a bin of m
     pixels it lies within m / (C + m) <= ln((C + m) / C); since C + m is the C of the next bin, these add up to at most
     ln N over all bins for N pixels, each with a weight of at most ``DELTA``. So lower and upper bound are at most
-    ``EPSILON + DELTA`` ln N apart, and their middle errs by at most half of that, less than 1e-3 for up to 1e12 pixels. The interval itself is
-    computed from the counts (:func:`average_precision_interval`) and is usually far smaller.
+    ``EPSILON + DELTA`` ln N apart, and their middle errs by at most half of that, less than 1e-3 for up to 1e12
+    pixels. The interval itself is computed from the counts (:func:`average_precision_interval`) and is usually far smaller.
 
     Args:
         thresholds: probabilities t, 0 to 1; ``p > t``, both float32, is counted exactly for these.

@@ -2,6 +2,8 @@
 
 from mmseg.visualization.curves import draw_curves
 from mmseg.visualization.overlay import draw_overlay
+from mmseg.visualization.report import write_report
+from mmseg.visualization.report_pictures import ReportPictures
 from mmseg.visualization.writing import write_picture
 
-__all__ = ["draw_curves", "draw_overlay", "write_picture"]
+__all__ = ["ReportPictures", "draw_curves", "draw_overlay", "write_picture", "write_report"]
