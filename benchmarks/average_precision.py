@@ -81,7 +81,8 @@ def main(arguments: list[str] | None = None) -> None:
         found = results[kind] = compare(*make_image(mean, spread))
         print(f"{kind:<11}{found['seconds']:>9.3f}{found['scikit_learn_seconds']:>14.2f}{found['ratio']:>7.1f}"
               f"{found['error']:>10.1e}{found['computed_bound']:>10.1e}")
-    write_record(options.json, Path(__file__).name, ("torch", "scikit-learn", "numpy"), threads=torch.get_num_threads(), **results)
+    packages = ("torch", "scikit-learn", "numpy")
+    write_record(options.json, Path(__file__).name, packages, threads=torch.get_num_threads(), **results)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.structures import PixelData
 from PIL import Image, UnidentifiedImageError
 
@@ -53,6 +54,8 @@ def score_predictions(config: Config, folder: str | Path, out_dir: str | Path, c
     """
     register_all_modules()
     check_config(config)
+    if not MMLogger.check_instance_created("predictions"):
+        MMLogger.get_instance("predictions", log_level="WARNING")  # the metric prints its table itself
     dataset: LesionDataset = DATASETS.build(config.test_dataloader.dataset)
     evaluators = config.test_evaluator if isinstance(config.test_evaluator, list) else [config.test_evaluator]
     settings = next((dict(e) for e in evaluators if e.type == "LesionMetric"), dict(type="LesionMetric"))

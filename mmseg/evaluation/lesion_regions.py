@@ -63,13 +63,14 @@ def _false_alarms(level: np.ndarray, true: np.ndarray, steps: int) -> np.ndarray
     box = _box(level)
     if box is None:
         return alarms
-    level, true = np.ascontiguousarray(level[box]), true[box]
+    level, true = np.ascontiguousarray(level[box]), np.ascontiguousarray(true[box])
     predicted = np.flatnonzero(level)
-    hit = predicted[true.ravel()[predicted] > 0]
     for step in range(int(level.max())):
+        predicted = predicted[level.ravel()[predicted] > step]
         number, labels = cv2.connectedComponents((level > step).view(np.uint8), connectivity=8)
-        area = np.bincount(labels.ravel()[predicted], minlength=number)[1:]
-        overlap = np.bincount(labels.ravel()[hit], minlength=number)[1:]
+        region = labels.ravel()[predicted]
+        area = np.bincount(region, minlength=number)[1:]
+        overlap = np.bincount(region[true.ravel()[predicted] > 0], minlength=number)[1:]
         alarms[step] = (overlap <= OVERLAP * area).sum()
     return alarms
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import json
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -86,8 +87,9 @@ def _score_table(scores: dict, details: dict) -> str:
 
 
 def _pr_curves(lesions: Sequence[str], details: dict) -> str:
+    ticks = [(i / 5, f"{i / 5:.1f}") for i in range(6)]
     drawn = [
-        draw_svg_curve(lesion, curve["recall"], curve["precision"], ("recall", "precision"))
+        draw_svg_curve(lesion, curve["recall"], curve["precision"], ("recall", "precision"), ticks)
         for lesion in lesions if (curve := details["curves"][lesion])
     ]
     return f"<div class=curves>{''.join(drawn)}</div>"
@@ -103,9 +105,16 @@ def _froc_curves(lesions: Sequence[str], details: dict) -> str:
                 for t, s, a in zip(regions["thresholds"], found, alarms, strict=True)
             ]
             title = f"{lesion}, {regions[lesion]['regions']} lesions"
-            labels = ("false alarms an image", "sensitivity")
-            drawn.append(draw_svg_curve(title, alarms, found, labels, marks, top=max(alarms)))
+            labels = ("false alarms an image (logarithmic from 1)", "sensitivity")
+            steps = [0, *(4**i for i in range(max(2, math.ceil(math.log(max(*alarms, 1), 4)) + 1)))]
+            ticks = [(_scaled(step), str(step)) for step in steps]
+            drawn.append(draw_svg_curve(title, [_scaled(a) for a in alarms], found, labels, ticks, marks))
     return f"<div class=curves>{''.join(drawn)}</div><p class=note>{escape(regions['rule'])}.</p>"
+
+
+def _scaled(alarms: float) -> float:
+    """Where a number of false alarms stands on the axis: evenly up to one, then by its logarithm."""
+    return alarms if alarms < 1 else 1 + math.log2(alarms)
 
 
 def _pictures(lesions: Sequence[str], rows: Sequence[dict], pictures: ReportPictures) -> str:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from html import escape
 
 __all__ = ["draw_svg_curve"]
 
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP, _RIGHT = 300, 230, 44, 36, 24, 10
+_WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP, _RIGHT = 300, 230, 44, 36, 24, 14
 
 
 def draw_svg_curve(
-    title: str, x: Sequence[float], y: Sequence[float], labels: tuple[str, str], marks: Sequence[str] = (), top: float = 1.0
+    title: str, x: Sequence[float], y: Sequence[float], labels: tuple[str, str], ticks: Sequence[tuple[float, str]],
+    marks: Sequence[str] = (),
 ) -> str:
     """One curve over a grid; y runs from 0 to 1.
 
@@ -21,13 +21,13 @@ def draw_svg_curve(
         x: ``(N,)``, at least 0.
         y: ``(N,)``, 0 to 1.
         labels: of the two axes.
+        ticks: of the x axis, place and text, ascending; the axis ends at the last.
         marks: ``(N,)`` texts that are shown where the pointer rests on a point; none draws no points.
-        top: right end of the x axis.
 
     Returns:
         an ``<svg>`` element.
     """
-    top = top or 1.0
+    top = ticks[-1][0]
 
     def place(a: float, b: float) -> tuple[float, float]:
         across, down = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
@@ -38,9 +38,10 @@ def draw_svg_curve(
         (left, level), (right, _) = place(0, i / 5), place(top, i / 5)
         parts.append(f'<line class="grid" x1="{left}" y1="{level}" x2="{right}" y2="{level}"/>')
         parts.append(f'<text x="{left - 6}" y="{level + 4}" text-anchor="end">{i / 5:.1f}</text>')
-        (at, bottom), (_, upper) = place(top * i / 5, 0), place(0, 1)
+    for value, text in ticks:
+        (at, bottom), (_, upper) = place(value, 0), place(0, 1)
         parts.append(f'<line class="grid" x1="{at}" y1="{upper}" x2="{at}" y2="{bottom}"/>')
-        parts.append(f'<text x="{at}" y="{bottom + 14}" text-anchor="middle">{_short(top * i / 5)}</text>')
+        parts.append(f'<text x="{at}" y="{bottom + 14}" text-anchor="middle">{escape(text)}</text>')
     points = [place(a, b) for a, b in zip(x, y, strict=True)]
     parts.append('<polyline points="' + " ".join(f"{a},{b}" for a, b in points) + '"/>')
     for (a, b), mark in zip(points, marks, strict=False):
@@ -50,7 +51,3 @@ def draw_svg_curve(
     parts.append(f'<text x="{middle}" y="{_HEIGHT - 4}" text-anchor="middle">{escape(labels[0])}</text>')
     parts.append(f'<text transform="translate(11 {_HEIGHT / 2}) rotate(-90)" text-anchor="middle">{escape(labels[1])}</text>')
     return "".join(parts) + "</svg>"
-
-
-def _short(value: float) -> str:
-    return f"{value:.1f}" if value < 10 else str(math.ceil(value))

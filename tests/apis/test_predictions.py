@@ -107,7 +107,7 @@ def test_every_problem_of_maps_is_told_at_once(config: Config, archives: Path, p
 
 
 def test_other_mistakes(config: Config, archives: Path, photographs: list[Path], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no such folder, expected <image>.npz"):
+    with pytest.raises(UserError, match=r"no such folder, expected <image>\.npz"):
         score_predictions(config, tmp_path / "none", tmp_path / "out")
     with pytest.raises(UserError, match="got neither, expected"):
         score_predictions(config, tmp_path, tmp_path / "out")

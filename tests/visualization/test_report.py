@@ -125,13 +125,15 @@ PROBE = """
 <script>
 addEventListener("load", () => {
   const table = document.querySelector("table.sortable"), heads = [...table.querySelectorAll("th")];
-  const dice = heads.findIndex(head => head.textContent === "Dice"), column = () => [...table.tBodies[0].rows].map(r => r.cells[dice].textContent);
+  const dice = heads.findIndex(head => head.textContent === "Dice");
+  const column = () => [...table.tBodies[0].rows].map(row => row.cells[dice].textContent);
   heads[dice].click(); const up = column();
   heads[dice].click(); const down = column();
   const figure = document.querySelector("figure"), shown = {};
+  const visible = image => getComputedStyle(image).display !== "none";
   for (const button of figure.querySelectorAll("input")) {
     button.click();
-    shown[button.value] = [...figure.querySelectorAll("img.layer")].filter(i => getComputedStyle(i).display !== "none").map(i => i.className);
+    shown[button.value] = [...figure.querySelectorAll("img.layer")].filter(visible).map(image => image.className);
   }
   const pictures = [...document.images].every(image => image.complete && image.naturalWidth > 0);
   const out = document.createElement("output");
@@ -154,8 +156,8 @@ def test_in_a_browser(page: str, chromium: str, tmp_path: Path) -> None:
     probe = tmp_path / "probe.html"
     probe.write_text(page.replace("</body>", PROBE))
     command = [
-        chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", f"--user-data-dir={tmp_path}/profile",
-        "--virtual-time-budget=4000", "--window-size=1280,900", "--dump-dom", probe.as_uri(),
+        chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+        f"--user-data-dir={tmp_path}/profile", "--virtual-time-budget=4000", "--window-size=1280,900", "--dump-dom", probe.as_uri(),
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     answer = re.search(r"<output>(.*?)</output>", done.stdout, re.DOTALL)
