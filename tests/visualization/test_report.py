@@ -157,7 +157,8 @@ def test_in_a_browser(page: str, chromium: str, tmp_path: Path) -> None:
     probe.write_text(page.replace("</body>", PROBE))
     command = [
         chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-        f"--user-data-dir={tmp_path}/profile", "--virtual-time-budget=4000", "--window-size=1280,900", "--dump-dom", probe.as_uri(),
+        f"--user-data-dir={tmp_path}/profile", "--virtual-time-budget=4000", "--window-size=1280,900", "--dump-dom",
+        probe.as_uri(),
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     answer = re.search(r"<output>(.*?)</output>", done.stdout, re.DOTALL)
