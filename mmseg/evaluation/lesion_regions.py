@@ -18,7 +18,7 @@ OVERLAP = 0.2
 
 OVERLAP_RULE = (
     "regions are 8-connected; a true region is found when more than 20 % of its pixels are predicted, a predicted region is a "
-    "false alarm when at most 20 % of its pixels are true (after Zhang et al., Medical Image Analysis 2014)"
+    "false alarm when at most 20 % of its pixels are true (this project's own rule)"
 )
 
 
