@@ -77,7 +77,7 @@ class LesionRunner(Runner):
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """As mmengine's, in channels-last memory order; on a CPU SyncBN becomes BN and DistributedDataParallel gets no device."""
-        model = model.to(memory_format=torch.channels_last)
+        _lay_out(model, torch.channels_last)
         if default_device().type != "cpu":
             return super().wrap_model(model_wrapper_cfg, model)
         model = revert_sync_batchnorm(model)
@@ -91,9 +91,9 @@ class LesionRunner(Runner):
         """Initialise, and look for pretrained weights, unless all weights come from a checkpoint anyway."""
         if self._resume_path is not None:
             return
-        self.model.to(memory_format=torch.contiguous_format)  # random numbers are drawn in memory order
+        _lay_out(self.model, torch.contiguous_format)  # random numbers are drawn in memory order
         super()._init_model_weights()
-        self.model.to(memory_format=torch.channels_last)
+        _lay_out(self.model, torch.channels_last)
 
     @cached_property
     def _resume_path(self) -> Path | None:
@@ -278,6 +278,11 @@ class LesionRunner(Runner):
     def bare_model(self) -> nn.Module:
         """The model without what wraps it for distributed training."""
         return self.model.module if is_model_wrapper(self.model) else self.model
+
+
+def _lay_out(model: nn.Module, order: torch.memory_format) -> None:
+    """Put the weights into a memory order, in place; torch's annotations do not know this form of ``to``."""
+    model.to(memory_format=order)  # type: ignore[call-overload]
 
 
 def load_weights(

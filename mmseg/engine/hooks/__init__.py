@@ -7,9 +7,11 @@ from mmseg.engine.hooks.curves_hook import CurvesHook
 from mmseg.engine.hooks.ema_hook import EMAHook
 from mmseg.engine.hooks.non_finite_guard_hook import NonFiniteGuardHook
 from mmseg.engine.hooks.overlay_hook import OverlayHook
+from mmseg.engine.hooks.report_hook import ReportHook
 from mmseg.engine.hooks.resume_random_state_hook import ResumeRandomStateHook
+from mmseg.engine.hooks.sample_overlay_hook import SampleOverlayHook
 
 __all__ = [
     "BatchSeedHook", "CheckNormalisationHook", "CheckpointHook", "CurvesHook", "EMAHook", "NonFiniteGuardHook", "OverlayHook",
-    "ResumeRandomStateHook",
+    "ReportHook", "ResumeRandomStateHook", "SampleOverlayHook",
 ]
