@@ -108,7 +108,7 @@ class TestMistakes:
         ("model.backbone.depth=19", "depth"),
         ("train_dataloader.dataset.dataset.data_root=/none", "/none"),
         ("train_dataloader.dataset.dataset.split=trian", "got split='trian', expected 'train' or 'test'"),
-        ("train_dataloader.dataset.cache=disk", "cache='disk'"),
+        ("train_dataloader.dataset.cache=disc", "cache='disc'"),
         ("train_dataloader.batch_siz=2", "train_dataloader.batch_siz: .*did you mean 'batch_size'"),
         ("randomness.sead=2", "sead"),
         ("model.backbone.init_cfg.type=Pretrained", "init_cfg"),
