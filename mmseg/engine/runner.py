@@ -24,7 +24,7 @@ from torch import nn
 from mmseg.compat.weights import LoadReport, match_weights
 from mmseg.engine.agreement import COLLECTIVE_TIMEOUT
 from mmseg.engine.checkpoint import FORMAT_VERSION, read_checkpoint, write_checkpoint
-from mmseg.engine.hooks import NonFiniteGuardHook, ResumeRandomStateHook
+from mmseg.engine.hooks import NonFiniteGuardHook, ResumeRandomStateHook, RuntimeInfoHook
 from mmseg.engine.log_window import capture_log_window, restore_log_window
 from mmseg.engine.random_state import capture_random_state
 from mmseg.engine.resuming import (
@@ -63,8 +63,8 @@ class LesionRunner(Runner):
         super().setup_env(env_cfg)
 
     def register_default_hooks(self, hooks: dict | None = None) -> None:
-        """As mmengine's, and the guard."""
-        super().register_default_hooks(hooks)
+        """As mmengine's, but losses are fetched when the logger wants them; and the guard."""
+        super().register_default_hooks({"runtime_info": RuntimeInfoHook(), **(hooks or {})})
         self.register_hook(NonFiniteGuardHook())
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
@@ -234,8 +234,12 @@ class LesionRunner(Runner):
 
         Returns:
             the path written.
+
+        Raises:
+            UserError: the file cannot be written, or a step before was not finite.
         """
         path = Path(out_dir, filename)
+        self.call_hook("fetch")
         rng = all_gather_object(capture_random_state())
         if not is_main_process():
             return path

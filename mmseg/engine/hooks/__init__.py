@@ -8,8 +8,9 @@ from mmseg.engine.hooks.ema_hook import EMAHook
 from mmseg.engine.hooks.non_finite_guard_hook import NonFiniteGuardHook
 from mmseg.engine.hooks.overlay_hook import OverlayHook
 from mmseg.engine.hooks.resume_random_state_hook import ResumeRandomStateHook
+from mmseg.engine.hooks.runtime_info_hook import RuntimeInfoHook
 
 __all__ = [
     "BatchSeedHook", "CheckNormalisationHook", "CheckpointHook", "CurvesHook", "EMAHook", "NonFiniteGuardHook", "OverlayHook",
-    "ResumeRandomStateHook",
+    "ResumeRandomStateHook", "RuntimeInfoHook",
 ]
