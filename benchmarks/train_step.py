@@ -64,6 +64,7 @@ def measure(config_path: str, options: dict[str, Any], way: str, steps: int) -> 
     loop = runner.train_loop
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     runner._init_model_weights()
+    runner._maybe_compile("train_step")
     model, wrapper, batches = runner.model, runner.optim_wrapper, iter(loop.dataloader_iterator)
     model.train().to(memory_format=torch.channels_last if way == "default" else torch.contiguous_format)
     device = next(model.parameters()).device
