@@ -15,10 +15,11 @@ from typing import Any
 
 import cv2
 import mmcv
-import mmseg
 import torch
 from mmcv.transforms import BaseTransform
 from mmengine.runner import Runner
+
+import mmseg
 from mmseg.datasets import BaseSegDataset
 from mmseg.models import SegDataPreProcessor
 from mmseg.utils import register_all_modules

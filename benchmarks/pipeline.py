@@ -9,7 +9,7 @@ RandomFlip, RandomRotate (always, up to 180 degrees), PhotoMetricDistortion; the
 own DataLoader without workers, in batches of 4. The peer is onedl-mmsegmentation from PyPI, put into an environment of its
 own (--venv) that takes torch, mmcv and mmengine from the running one. The ways are measured in turns; times are medians.
 
-    IDRID_ROOT=... python benchmarks/pipeline.py [--images 54] [--rounds 8] [--venv FOLDER] [--json FILE]
+    IDRID_ROOT=... python benchmarks/pipeline.py [--images 24] [--rounds 8] [--venv FOLDER] [--json FILE]
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
+from _batches import batches  # noqa: E402
 from _record import write_record  # noqa: E402
 
 DATA_CONFIG = ROOT / "configs/_base_/datasets/IDRiD_512x512.py"
@@ -75,18 +76,6 @@ def write_index_maps(dataset: Any, folder: Path) -> None:
         (folder / "images" / f"{source.stem}.jpg").symlink_to(source)
         labels = flatten_masks(sample.gt_sem_seg.data).byte().numpy()
         cv2.imwrite(str(folder / "labels" / f"{source.stem}.png"), labels)
-
-
-def our_batches(config: Any) -> Iterator[dict[str, Any]]:
-    """Normalised batches without end, as training gets them."""
-    from mmengine.runner import Runner
-
-    from mmseg.registry import MODELS
-
-    preprocessor = MODELS.build(config.data_preprocessor)
-    for iteration, data in enumerate(Runner.build_dataloader(config.train_dataloader, seed=0)):
-        preprocessor.iteration = iteration
-        yield preprocessor(data, True)
 
 
 def read_config(images: int) -> Any:
@@ -146,7 +135,7 @@ def measure(images: int, rounds: int, folder: Path) -> tuple[dict[str, dict[str,
         start = time.perf_counter()
         config.train_dataloader.dataset = DATASETS.build(config.train_dataloader.dataset)
         decoding = (time.perf_counter() - start) / images
-        ours = our_batches(config)
+        ours = batches(config.train_dataloader, config.data_preprocessor)
         setting = dict(
             folder=temporary, image_size=config.image_size, crop_size=config.crop_size, batch_size=size,
             mean=config.data_preprocessor.mean, std=config.data_preprocessor.std,
@@ -183,9 +172,9 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
 def main() -> None:
     """Measure in turns on one core; print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=54, help="use the first so many photographs")
+    parser.add_argument("--images", type=int, default=24, help="use the first so many photographs")
     parser.add_argument("--rounds", type=int, default=8)
-    default = Path(tempfile.gettempdir()) / f"stock_{PEER[0]}"
+    default = Path(tempfile.gettempdir()) / f"stock_{PEER[0].replace('==', '-')}"
     parser.add_argument("--venv", type=Path, default=default, help=f"folder of the peer's environment (default: {default})")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to this file too")
     args = parser.parse_args()
