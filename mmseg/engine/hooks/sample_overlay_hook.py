@@ -10,7 +10,7 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 
 from mmseg.registry import HOOKS
-from mmseg.structures import SegDataSample
+from mmseg.structures import SegDataSample, unpack_masks
 from mmseg.visualization import draw_overlay
 
 __all__ = ["SampleOverlayHook"]
@@ -39,7 +39,8 @@ class SampleOverlayHook(Hook):
             return
         dataset, model = runner.train_dataloader.dataset, runner.bare_model
         item = dataset[0]
-        image, truth = item["inputs"], item["data_samples"].gt_sem_seg.data
+        image = item["inputs"]
+        truth = unpack_masks(item["masks"]) if "masks" in item else item["data_samples"].gt_sem_seg.data
         size = tuple(image.shape[1:])
         sample = SegDataSample(metainfo=dict(ori_shape=size, img_shape=size))
         training = model.training
