@@ -14,7 +14,7 @@ from mmseg.utils.errors import UserError, exit_on_user_error
 from mmseg.utils.paths import home_path, make_folder
 
 __all__ = [
-    "UserError", "add_run_arguments", "exit_on_user_error", "hint", "home_path", "make_folder", "options",
+    "UserError", "add_run_arguments", "exit_on_user_error", "hint", "home_path", "is_first_process", "make_folder", "options",
     "prepare_config", "require",
 ]
 
@@ -50,6 +50,12 @@ def options(pairs: list[str] | None) -> dict[str, Any]:
 def hint(old: str, new: str) -> None:
     """Accept an old spelling with one line that tells the new one."""
     print(f"note: {old} is the old spelling of {new}", file=sys.stderr)
+
+
+def is_first_process() -> bool:
+    """Whether this is the first process of a job, however it was started (torchrun, Slurm, MPI), or the only one."""
+    ranks = [os.environ.get(name) for name in ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK")]
+    return next((rank for rank in ranks if rank), "0") == "0"
 
 
 def require(config: Any, *keys: str) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from mmengine.config import Config
 
 from mmseg.apis.init import register_all_modules
 from mmseg.engine.config import check_config
+from mmseg.engine.preflight import class_findings
 from mmseg.engine.runner import LesionRunner
-from mmseg.structures import LESIONS
 from mmseg.utils.errors import UserError
 from mmseg.utils.paths import make_folder
 
@@ -29,22 +27,7 @@ def build_runner(config: Config) -> LesionRunner:
         runner = LesionRunner.from_cfg(config)
     except (ValueError, TypeError, KeyError, AssertionError) as error:  # what constructors say of wrong values
         raise UserError(f"{config.filename}: {error}") from error
-    _check_classes(runner.bare_model, config)
-    return runner
-
-
-def _check_classes(model: Any, config: Config) -> None:
-    """Heads and targets must agree on the number of classes and on their kind, before any data is read."""
-    lesions = len(LESIONS)
-    expected, target = (lesions, "multilabel") if model.multi_label else (lesions + 1, "index")
-    kind = "multi_label=True (one channel a lesion)" if model.multi_label else "softmax (background and the lesions)"
-    wrong = [
-        f"{name}.num_classes: got {head.num_classes}, expected {expected} for {kind}"
-        for name in ("decode_head", "refine_head", "auxiliary_head")
-        if (head := getattr(model, name, None)) is not None and getattr(head, "num_classes", expected) != expected
-    ]
-    given = getattr(model.data_preprocessor, "target", target)
-    if given != target:
-        wrong.append(f"data_preprocessor.target: got {given!r}, expected {target!r} for {kind}")
+    wrong = [str(finding) for finding in class_findings(runner.bare_model, config)]
     if wrong:
         raise UserError(f"{config.filename}: the model does not fit the data:\n  " + "\n  ".join(wrong))
+    return runner

@@ -255,12 +255,12 @@ class TestArguments:
     def test_overrides(self, seen: Callable[..., Config]) -> None:
         config = seen(
             "--options", "train_cfg.max_iters=9", "--cfg-options", "train_cfg.max_iters=5", "optim_wrapper.clip_grad=None",
-            "data_preprocessor.train_transforms.0.crop_size=(32,48)", "model.decode_head.1.fuse_channels=[8,8]",
+            "data_preprocessor.train_transforms.0.crop_size=(32,48)", "model.decode_head.1.fuse_channels=[32,32,32]",
             "optim_wrapper.optimizer.lr=1e-3", "compile=True",
         )
         assert config.train_cfg.max_iters == 5  # the new spelling wins
         assert tuple(config.data_preprocessor.train_transforms[0].crop_size) == (32, 48)
-        assert list(config.model.decode_head[1].fuse_channels) == [8, 8]
+        assert list(config.model.decode_head[1].fuse_channels) == [32, 32, 32]
         assert config.optim_wrapper.optimizer.lr == 1e-3
         assert config.compile is True
 
