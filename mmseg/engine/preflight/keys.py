@@ -122,13 +122,13 @@ def _check_typed(value: dict, where: str, registry: Registry | None) -> Iterator
     accepted = _arguments(found)
     if accepted is None or where.rpartition(".")[2] in _LAYER_KEYS:
         return
-    annotated = hints(found)  # a class, since its arguments are known
+    annotated = hints(found)
     for key, item in value.items():
         if key in accepted:
             if key in annotated and not matches(item, annotated[key]):
                 yield _wrong_type(f"{where}.{key}", item, annotated[key])
         elif key not in _OWN_KEYS:
-            yield _unknown(f"{where}.{key}", f"{name} takes no argument {key!r}", key, accepted)
+            yield _unknown(f"{where}.{key}", f"{name} takes no argument {key!r}", key, accepted | {"type"})
 
 
 def _unknown(where: str, what: str, name: str, choices: Any) -> Finding:
