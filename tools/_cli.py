@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -36,15 +37,15 @@ def options(pairs: list[str] | None) -> dict[str, Any]:
     """
     from mmengine.config import DictAction
 
-    wrong = [pair for pair in pairs or [] if "=" not in pair]
+    wrong = [pair for pair in pairs or [] if not re.match(r"\w+(\.\w+)*=", pair)]
     if wrong:
         raise UserError(f"--cfg-options: got {wrong[0]!r}, expected KEY=VALUE such as train_dataloader.batch_size=2")
     parser = argparse.ArgumentParser(prog="--cfg-options")
     parser.add_argument("--pairs", nargs="+", action=DictAction, default={})
     try:
         return parser.parse_args(["--pairs", *pairs] if pairs else []).pairs
-    except (ValueError, AssertionError) as error:
-        raise UserError(f"--cfg-options: {error}") from error
+    except (ValueError, AssertionError, IndexError, RecursionError) as error:
+        raise UserError(f"--cfg-options: {' '.join(pairs or [])!r:.200} cannot be read: {error}") from error
 
 
 def hint(old: str, new: str) -> None:

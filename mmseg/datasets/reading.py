@@ -90,14 +90,16 @@ def read_index_map(path: str | Path) -> np.ndarray:
     Raises:
         UserError: no readable image, or one with colour channels.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     try:
         with Image.open(path) as image:
             if image.mode not in ("L", "P"):
                 raise UserError(f"{path}: got a label map in mode {image.mode}, expected 8-bit grey or palette indices")
             return np.array(image, dtype=np.uint8)
-    except (OSError, UnidentifiedImageError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # damaged bytes make Pillow's decoders fail in any way
         raise UserError(f"{path}: cannot be read as a label map ({error})") from error
 
 

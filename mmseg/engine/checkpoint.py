@@ -88,6 +88,9 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") 
         raise UserError(f"{path}: the file is damaged, the checksum of its part {damaged} is wrong; take an earlier checkpoint")
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise UserError(f"{path}: got no 'state_dict', expected a checkpoint written by tools/train.py")
+    weights, meta = checkpoint["state_dict"], checkpoint.get("meta", {})
+    if not isinstance(weights, dict) or not all(isinstance(t, torch.Tensor) for t in weights.values()) or not isinstance(meta, dict):
+        raise UserError(f"{path}: 'state_dict' or 'meta' holds something else, expected a checkpoint written by tools/train.py")
     return checkpoint
 
 
@@ -95,8 +98,11 @@ def _damaged_record(path: Path) -> str | None:
     """The first part whose CRC-32 is wrong; torch writes one for every tensor into its archive but does not check it."""
     if not zipfile.is_zipfile(path):  # torch's format before 1.6 has none
         return None
-    with zipfile.ZipFile(path) as archive:
-        return archive.testzip()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip()
+    except Exception as error:  # damaged bytes make the reading of the archive fail in any way
+        raise UserError(f"{path}: not a readable checkpoint ({_reason(error)})") from error
 
 
 def _reason(error: Exception) -> str:
@@ -114,4 +120,7 @@ def checkpoint_config(checkpoint: dict[str, Any], path: str | Path) -> Config:
     text = checkpoint.get("meta", {}).get("config_json")
     if text is None:
         raise UserError(f"{path}: the checkpoint carries no configuration; name the one it was trained with by --config")
-    return Config(json.loads(text))
+    try:
+        return Config(json.loads(text))
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise UserError(f"{path}: the configuration inside cannot be read ({error}); name the one it was trained with") from error

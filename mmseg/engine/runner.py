@@ -201,7 +201,7 @@ def load_weights(model: nn.Module, state_dict: dict[str, torch.Tensor], source: 
     Raises:
         UserError: names or shapes differ (strict), or nothing fits at all.
     """
-    weights = {name.removeprefix("module."): tensor for name, tensor in state_dict.items()}
+    weights = {str(name).removeprefix("module."): tensor for name, tensor in state_dict.items()}
     own = model.state_dict()
     missing = [name for name in own if name not in weights]
     unexpected = [name for name in weights if name not in own]

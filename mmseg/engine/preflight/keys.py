@@ -75,6 +75,8 @@ def key_findings(config: Config) -> Iterator[Finding]:
                 yield Finding(ERROR, key, "no such key", fix=near.removeprefix("; "))
     if config.get("model") is None:
         yield Finding(ERROR, "model", "missing")
+    if not isinstance(config.get("work_dir", ""), (str, type(None))):
+        yield _wrong_type("work_dir", config.work_dir, str)
     for key in sorted(TOP_LEVEL_KEYS & set(config)):
         if key in _NEEDS_DICTIONARY and not isinstance(config[key], (dict, type(None))):
             yield Finding(ERROR, key, f"{config[key]!r:.60}", "a dictionary")
@@ -114,7 +116,7 @@ def _check_typed(value: dict, where: str, registry: Registry | None) -> Iterator
     """Compare a ``dict(type=..., ...)`` with the class that it names."""
     name = value["type"]
     registries = (registry,) if registry is not None else ALL_REGISTRIES
-    found = next((c for r in registries if (c := r.get(name)) is not None), None)
+    found = next((c for r in registries if (c := _class(r, name)) is not None), None)
     if found is None:
         known = [n for r in registries for n in (*r.module_dict, *(r.parent.module_dict if r.parent else ()))]
         yield _unknown(f"{where}.type", f"no class {name!r} is registered", name, known)
@@ -129,6 +131,14 @@ def _check_typed(value: dict, where: str, registry: Registry | None) -> Iterator
                 yield _wrong_type(f"{where}.{key}", item, annotated[key])
         elif key not in _OWN_KEYS:
             yield _unknown(f"{where}.{key}", f"{name} takes no argument {key!r}", key, accepted | {"type"})
+
+
+def _class(registry: Registry, name: str) -> Any:
+    """The class of a name; None where there is none, or where no module could have this name."""
+    try:
+        return registry.get(name)
+    except Exception:  # mmengine imports what looks like a module, which fails in any way
+        return None
 
 
 def _unknown(where: str, what: str, name: str, choices: Any) -> Finding:

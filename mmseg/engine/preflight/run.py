@@ -69,7 +69,8 @@ def _all_but_training(config: Config, loaders: Sequence[str], read: bool, said: 
     wrong = tuple(finding.where for finding in findings if finding.severity == ERROR)
     parts = build_parts(config, wrong)
     findings += parts.findings
-    findings += folder_findings(config.work_dir)
+    if "work_dir" not in wrong:
+        findings += folder_findings(config.work_dir)
     if parts.model is not None and not wrong:
         findings += disk_findings(config, parts.model)
     splits, of_splits = find_splits(config, loaders, wrong)
