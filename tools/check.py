@@ -22,8 +22,10 @@ def main() -> None:
         config = prepare_config(args)
 
         from mmseg.apis import register_all_modules
-        from mmseg.engine.preflight import exit_code, preflight, report
+        from mmseg.engine.preflight import check_report_file, exit_code, preflight, report
 
+        if args.json:
+            check_report_file(args.json)
         register_all_modules()
         findings = preflight(config, args.quick)
         print(report(findings, args.json))

@@ -89,7 +89,8 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") 
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise UserError(f"{path}: got no 'state_dict', expected a checkpoint written by tools/train.py")
     weights, meta = checkpoint["state_dict"], checkpoint.get("meta", {})
-    if not isinstance(weights, dict) or not all(isinstance(t, torch.Tensor) for t in weights.values()) or not isinstance(meta, dict):
+    sound = isinstance(weights, dict) and all(isinstance(tensor, torch.Tensor) for tensor in weights.values())
+    if not sound or not isinstance(meta, dict):
         raise UserError(f"{path}: 'state_dict' or 'meta' holds something else, expected a checkpoint written by tools/train.py")
     return checkpoint
 

@@ -22,7 +22,7 @@ __all__ = ["Archives"]
 _LIMIT = 2**16
 
 _PARTS = st.one_of(
-    st.sampled_from(["a", "b", "..", ".", "", "C:", "\\", "con", "a\\..", "~", "x" * 300, "a.txt", " ", "\N{LATIN SMALL LETTER E WITH ACUTE}"]),
+    st.sampled_from(["a", "b", "..", ".", "", "C:", "\\", "con", "a\\..", "~", "x" * 300, "a.txt", " ", "\xe9"]),
     st.text(max_size=6),
 )
 _NAMES = st.builds(lambda root, parts, end: root + "/".join(parts) + end, st.sampled_from(["", "", "", "/", "//", "C:/"]),

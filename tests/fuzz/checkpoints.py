@@ -73,8 +73,8 @@ _PLAIN = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=6), inner, max_size=3)), max_leaves=6,
 )
 _TENSORS = st.builds(lambda shape: torch.zeros(shape), st.lists(st.integers(0, 3), max_size=4))
-_STATES = st.one_of(_PLAIN, st.dictionaries(st.sampled_from(["0.weight", "0.bias", "1.weight", "module.0.weight", "x", "fc.weight"]),
-                                            st.one_of(_TENSORS, _PLAIN), max_size=4))
+_NAMES = st.sampled_from(["0.weight", "0.bias", "1.weight", "module.0.weight", "x", "fc.weight"])
+_STATES = st.one_of(_PLAIN, st.dictionaries(_NAMES, st.one_of(_TENSORS, _PLAIN), max_size=4))
 _METAS = st.one_of(_PLAIN, st.dictionaries(st.sampled_from(sorted(_META)), _PLAIN, max_size=4))
 _TEXTS = st.one_of(st.text(max_size=20), _PLAIN.map(lambda value: json.dumps(value)), st.just("[" * 5000), st.just("{}"))
 
@@ -86,7 +86,8 @@ class Checkpoints(Surface):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.victim = folder / "victim"
-        self.seeds = [_saved(_whole()), _saved(_whole(), False), _saved(_model().state_dict()), _saved({"state_dict": Touch(self.victim)})]
+        contents = [_whole(), _model().state_dict(), {"state_dict": Touch(self.victim)}]
+        self.seeds = [*map(_saved, contents), _saved(_whole(), False)]
 
     def inputs(self) -> SearchStrategy[Any]:
         content = st.fixed_dictionaries({}, optional=dict(state_dict=_STATES, meta=_METAS, optimizer=_PLAIN, rng=_PLAIN))

@@ -29,9 +29,13 @@ __all__ = ["ConfigFiles", "Overrides", "tools"]
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = ROOT / "configs/sdcnet/sdcnetplus_r18-d8_256x256_demo_synthetic.py"
+MODULES = (
+    "mmseg.engine.config", "mmseg.engine.preflight.config", "mmseg.engine.preflight.keys", "mmseg.engine.preflight.types",
+)
 WORDS = (
-    "0", "1", "-1", "2.5", "1e-3", "1e400", "True", "None", "''", "'x'", "'SGD'", "'bfloat16'", "[]", "{}", "()", "[1, 2]", "(0.5, 2.0)",
-    "dict()", "dict(type='X')", "dict(type='SGD', lr=0.1)", "[dict(type='EMAHook')]", "model", "lambda: 0", "'{{$HOME:x}}'",
+    "0", "1", "-1", "2.5", "1e-3", "1e400", "True", "None", "''", "'x'", "'SGD'", "'bfloat16'", "[]", "{}", "()", "[1, 2]",
+    "(0.5, 2.0)", "dict()", "dict(type='X')", "dict(type='SGD', lr=0.1)", "[dict(type='EMAHook')]", "model", "lambda: 0",
+    "'{{$HOME:x}}'",
     "{{_base_.model}}", "'lesion/mDice'", "type", "interval", "max_iters", "num_classes", "_base_", "_delete_", "99999999999",
     "{'a': {'b': [1]}}", "'\\ud800'", "float('nan')", "b'x'", "...", "set()",
 )
@@ -52,7 +56,8 @@ def narrow() -> Config:
     """The demo's configuration with a network that is built in no time."""
     return load_config(BASE, {
         "model.backbone.base_channels": 8, "model.backbone.stem_channels": 8, "model.decode_head.0.in_channels": 64,
-        "model.decode_head.0.channels": 16, "model.decode_head.1.prev_channels": 16, "model.decode_head.1.fuse_channels": [16] * 3,
+        "model.decode_head.0.channels": 16, "model.decode_head.1.prev_channels": 16,
+        "model.decode_head.1.fuse_channels": [16] * 3,
         "model.auxiliary_head.in_channels": 32, "model.auxiliary_head.channels": 16, "work_dir": "work_dirs/x",
     })
 
@@ -72,7 +77,7 @@ def check(config: Config, build: bool) -> None:
 
 class ConfigFiles(Surface):
     name = "config"
-    modules = ("mmseg.engine.config", "mmseg.engine.preflight.config", "mmseg.engine.preflight.keys", "mmseg.engine.preflight.types")
+    modules = MODULES
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -109,7 +114,7 @@ def _keys(value: Any, where: str = "") -> Iterator[str]:
 
 class Overrides(Surface):
     name = "override"
-    modules = ("mmseg.engine.config", "mmseg.engine.preflight.config", "mmseg.engine.preflight.keys", "mmseg.engine.preflight.types")
+    modules = MODULES
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -120,13 +125,14 @@ class Overrides(Surface):
 
     def inputs(self) -> SearchStrategy[Any]:
         keys = st.one_of(
-            st.sampled_from(self.keys), st.sampled_from(self.keys).flatmap(lambda k: st.sampled_from(["", ".x", ".0", "."]).map(lambda e: k + e)),
-            st.text(max_size=12),
+            st.sampled_from(self.keys), st.text(max_size=12),
+            st.builds(str.__add__, st.sampled_from(self.keys), st.sampled_from([".x", ".0", "."])),
         )
         atoms = st.one_of(st.sampled_from(WORDS), st.integers().map(str), st.floats().map(str), st.text(max_size=8))
         lists = st.builds(lambda o, items, c: o + ",".join(items) + c, st.sampled_from("[({ "), st.lists(atoms, max_size=4),
                           st.sampled_from("])} "))
-        pairs = st.builds(lambda k, e, v: k + e + v, keys, st.sampled_from(["=", "=", "=", "=", "==", "", "= "]), st.one_of(atoms, lists))
+        signs = st.sampled_from(["=", "=", "=", "=", "==", "", "= "])
+        pairs = st.builds(lambda key, sign, value: key + sign + value, keys, signs, st.one_of(atoms, lists))
         return st.tuples(st.lists(pairs, max_size=4), st.integers(0, 19).map(lambda n: n == 0))
 
     def attempt(self, value: tuple[list[str], bool]) -> str:

@@ -45,7 +45,7 @@ def main() -> None:
             surface = SURFACES[name](Path(folder))
             result = fuzz(surface, args.count, args.seed)
         outcomes = ", ".join(f"{count} {outcome}" for outcome, count in sorted(result.outcomes.items()))
-        print(f"{name}: {result.tried} inputs ({outcomes}), slowest {result.slowest:.2f} s, {result.seconds:.0f} s", flush=True)
+        print(f"\n{name}: {result.tried} inputs ({outcomes}), slowest {result.slowest:.2f} s, {result.seconds:.0f} s", flush=True)
         for place, story in result.failures.items():
             print(f"BROKEN {name}: {place}\n{story}", flush=True)
         broken += len(result.failures)

@@ -103,6 +103,10 @@ class TestMistakes:
         ("param_scheduler.1.begin=9", "param_scheduler.1.begin: got 9, expected less than its end, 4"),
         ("data_preprocessor.train_transforms.7.crop_size=3", "--cfg-options does not fit"),
         ("train_dataloader.batch_size", "got 'train_dataloader.batch_size', expected KEY=VALUE"),
+        ("a b=1", "got 'a b=1', expected KEY=VALUE"),  # this and the next three: found by tests/fuzz
+        ("model.type=.", "model.type: no class '.' is registered"),
+        ("work_dir=5", "work_dir: got 5 .int., expected str"),
+        ("train_dataloader=x", "train_dataloader: got 'x', expected a dictionary"),
         ("model.decode_head.1.num_classes=3", "decode_head.1.num_classes|refine_head.num_classes"),
         ("model.test_cfg.mode=slid", "expected 'whole' or 'slide'"),
         ("model.backbone.depth=19", "depth"),

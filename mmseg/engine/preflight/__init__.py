@@ -2,6 +2,6 @@
 
 from mmseg.engine.preflight.finding import Finding, exit_code
 from mmseg.engine.preflight.model import class_findings
-from mmseg.engine.preflight.run import check_start, preflight, report
+from mmseg.engine.preflight.run import check_report_file, check_start, preflight, report
 
-__all__ = ["Finding", "check_start", "class_findings", "exit_code", "preflight", "report"]
+__all__ = ["Finding", "check_report_file", "check_start", "class_findings", "exit_code", "preflight", "report"]

@@ -85,7 +85,8 @@ def checkpoint_bytes(config: Config, model: nn.Module) -> int:
     """Size of one checkpoint of a model: its weights, the optimiser's moments and, where they are averaged, a second copy."""
     weights = sum(t.numel() * t.element_size() for t in model.state_dict().values())
     trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
-    optimizer = dig(config, "optim_wrapper.optimizer") or {}
+    optimizer: Any = dig(config, "optim_wrapper.optimizer")
+    optimizer = optimizer if isinstance(optimizer, dict) else {}
     moments = _MOMENTS.get(str(optimizer.get("type")), 2)
     if optimizer.get("type") == "SGD" and not optimizer.get("momentum"):
         moments = 0

@@ -46,13 +46,13 @@ class Parts:
         self._build_hooks_and_samplers()
 
     def _build_hooks_and_samplers(self) -> None:
-        hooks = dict(self.config.get("default_hooks") or {})
-        for key, cfg in hooks.items():
+        hooks = self.config.get("default_hooks")
+        for key, cfg in hooks.items() if isinstance(hooks, dict) else ():
             self._attempt(f"default_hooks.{key}", lambda cfg=cfg: _build_hook(cfg))
         for i, cfg in enumerate(_listed(self.config.get("custom_hooks"))):
             self._attempt(f"custom_hooks.{i}", lambda cfg=cfg: _build_hook(cfg))
         for loader in ("train_dataloader", "val_dataloader", "test_dataloader"):
-            sampler = (self.config.get(loader) or {}).get("sampler")
+            sampler = dig(self.config, f"{loader}.sampler")
             if isinstance(sampler, dict):
                 self._attempt(f"{loader}.sampler", lambda cfg=sampler: DATA_SAMPLERS.build(cfg, default_args=dict(dataset=[0])))
         best = dig(self.config, "default_hooks.checkpoint.save_best")
@@ -72,7 +72,7 @@ class Parts:
 
     def _scheduler(self, cfg: dict[str, Any]) -> Any:
         """With the end that mmengine's runner gives it."""
-        end = {} if cfg.get("end") is not None else {"end": (self.config.get("train_cfg") or {}).get("max_iters", 1)}
+        end = {} if cfg.get("end") is not None else {"end": dig(self.config, "train_cfg.max_iters") or 1}
         return PARAM_SCHEDULERS.build({**cfg, **end, "optimizer": self.optim_wrapper, "by_epoch": False})
 
     def _build(self, key: str, build: Any, *also: str) -> Any:

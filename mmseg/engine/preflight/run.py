@@ -24,7 +24,7 @@ from mmseg.engine.preflight.step import step_findings
 from mmseg.utils.errors import UserError
 from mmseg.utils.paths import home_path
 
-__all__ = ["check_start", "preflight", "report"]
+__all__ = ["check_report_file", "check_start", "preflight", "report"]
 
 
 def preflight(config: Config, quick: bool = False) -> list[Finding]:
@@ -81,6 +81,19 @@ def _all_but_training(config: Config, loaders: Sequence[str], read: bool, said: 
     return findings
 
 
+def check_report_file(path: str | Path) -> None:
+    """Raise a UserError where a file is there that is no earlier report: it would be lost."""
+    path = Path(path)
+    if not path.exists():
+        return
+    try:
+        earlier = path.stat().st_size == 0 or {"exit_code", "findings"} <= set(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError, RecursionError):
+        earlier = False
+    if not earlier:
+        raise UserError(f"{path}: is there and holds something else than findings; choose another file by --json")
+
+
 def report(findings: Sequence[Finding], json_file: str | Path | None = None) -> str:
     """One line a finding, the worst last, and a line that counts them.
 
@@ -89,9 +102,10 @@ def report(findings: Sequence[Finding], json_file: str | Path | None = None) -> 
         json_file: where to write them for programs, too: ``dict(exit_code=..., findings=[...])``.
 
     Raises:
-        UserError: the file cannot be written.
+        UserError: the file cannot be written, or holds something else.
     """
     if json_file is not None:
+        check_report_file(json_file)
         content = dict(exit_code=exit_code(findings), findings=[asdict(finding) for finding in findings])
         try:
             Path(json_file).parent.mkdir(parents=True, exist_ok=True)

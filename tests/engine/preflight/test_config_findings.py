@@ -53,8 +53,8 @@ def test_every_shipped_config_is_clean(repo: Path) -> None:
     ("randomness.seed", -1, "randomness.seed: got -1, expected 0 or more"),
     ("randomness.seed", 2**32, "randomness.seed: got 4294967296, expected less than 2**32"),
     ("default_hooks.checkpoint.interval", 0, "default_hooks.checkpoint.interval: got 0, expected 1 or more"),
-    ("default_hooks.checkpoint.save_best", "lesion/mDice", "save_best: got 'lesion/mDice' without validation, expected val_datal"),
-    ("test_evaluator", None, "test_evaluator: got no test_evaluator, but test_dataloader and test_cfg, expected all three or none"),
+    ("default_hooks.checkpoint.save_best", "lesion/mDice", "save_best: got 'lesion/mDice' without validation, expected"),
+    ("test_evaluator", None, "test_evaluator: got no test_evaluator, but test_dataloader and test_cfg, expected"),
     ("val_cfg", dict(type="ValLoop"), "val_dataloader: got no val_dataloader and no val_evaluator, but val_cfg, expected"),
 ])
 def test_one_mistake_is_one_error(demo_config: Path, key: str, value: Any, expected: str) -> None:
@@ -75,7 +75,8 @@ def test_one_mistake_is_one_error(demo_config: Path, key: str, value: Any, expec
 ])
 def test_what_would_never_happen_is_a_warning(demo_config: Path, key: str, value: Any, expected: str) -> None:
     config = load_config(demo_config, {key: value})
-    config.val_dataloader, config.val_cfg, config.val_evaluator = config.test_dataloader, dict(type="ValLoop"), config.test_evaluator
+    config.val_dataloader, config.val_evaluator = config.test_dataloader, config.test_evaluator
+    config.val_cfg = dict(type="ValLoop")
     assert told(config, "error") == []
     warnings = told(config, "warning")
     assert any(expected in warning for warning in warnings)
@@ -102,7 +103,8 @@ def test_pretrained_weights_and_the_start(demo_config: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(("value", "hint", "fits"), [
     (1, int, True), (True, int, False), (1.0, int, False), ("1", int, False), (1, float, True), ("1", float, False),
     (1, bool, False), ("a", str, True), (1, str, False), ([1, 2], tuple[int, int], True), ((1, 2, 3), tuple[int, int], False),
-    ([1, 2, 3], tuple[int, ...], True), ([1, "2"], tuple[int, ...], False), ([1], Sequence[int], True), ("ab", Sequence[str], False),
+    ([1, 2, 3], tuple[int, ...], True), ([1, "2"], tuple[int, ...], False), ([1], Sequence[int], True),
+    ("ab", Sequence[str], False),
     (None, int, True), (None, int | None, True), (1, int | None, True), ("1", int | None, False), ("a", Literal["a", "b"], True),
     ("c", Literal["a", "b"], False), (dict(a=1), dict, True), (3, dict, False), (dict(type="X"), int, False),
     (dict(type="X"), Path, True), (3, Any, True), ([dict(type="X")], list[dict], True), (3, list, False),

@@ -73,8 +73,12 @@ REFUSED: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "empty image": ("images/test/IDRiD_55.jpg", lambda p: p.write_bytes(b"") and None, "not an image that can be read (0 bytes)"),
     "cut image": ("images/train/IDRiD_02.jpg", cut, "the file is cut off"),
     "cut mask": (FIRST.format("HE"), cut, "the file is cut off"),
-    "mask of another size": (FIRST.format("EX"), lambda p: write(mask(shape=(50, 60)), p), "got a mask of 60x50 pixels, expected 60x40"),
-    "grey 76, as OpenCV converts palettes": (FIRST.format("MA"), lambda p: write(mask(76), p), "largest value is 76, expected 0/255"),
+    "mask of another size": (
+        FIRST.format("EX"), lambda p: write(mask(shape=(50, 60)), p), "got a mask of 60x50 pixels, expected 60x40",
+    ),
+    "grey 76, as OpenCV converts palettes": (
+        FIRST.format("MA"), lambda p: write(mask(76), p), "largest value is 76, expected 0/255",
+    ),
     "label map in the place of a mask": (FIRST.format("SE"), lambda p: write(mask(3), p), "is it a label map?"),
 }
 
@@ -111,7 +115,9 @@ SUSPICIOUS: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "lesions in alpha": (FIRST.format("MA"), alpha_only, "an empty mask whose alpha channel is not"),
     "inverted": (FIRST.format("MA"), lambda p: write(255 - mask(), p), "got a lesion on 96% of the image"),
     "mask of another image": (FIRST.format("MA"), copy("masks/train/MA/IDRiD_02_MA.png"), "got the same mask as"),
-    "name of no image": (FIRST.format("EX").replace("_01_", "_1_"), lambda p: write(mask(), p), "belong to no image (IDRiD_1_EX.png)"),
+    "name of no image": (
+        "masks/train/EX/IDRiD_1_EX.png", lambda p: write(mask(), p), "belong to no image (IDRiD_1_EX.png)",
+    ),
 }
 
 

@@ -164,8 +164,10 @@ class TestEnvironment:
         assert "the build for CPUs" in found.fix
 
     @pytest.mark.parametrize(("gpu", "built", "fits"), [
-        ("sm_90", ["sm_80", "sm_90"], True), ("sm_86", ["sm_80"], True), ("sm_80", ["sm_86"], False), ("sm_61", ["sm_75"], False),
-        ("sm_120", ["sm_90"], False), ("sm_120", ["sm_90", "compute_90"], True), ("sm_90", ["sm_90a"], True), ("sm_90", ["x"], False),
+        ("sm_90", ["sm_80", "sm_90"], True), ("sm_86", ["sm_80"], True), ("sm_80", ["sm_86"], False),
+        ("sm_61", ["sm_75"], False),
+        ("sm_120", ["sm_90"], False), ("sm_120", ["sm_90", "compute_90"], True), ("sm_90", ["sm_90a"], True),
+        ("sm_90", ["x"], False),
     ])
     def test_a_gpu_that_torch_is_not_built_for(
         self, gpu: str, built: list[str], fits: bool, monkeypatch: pytest.MonkeyPatch
@@ -202,7 +204,9 @@ class TestParts:
             "data_preprocessor.target: got 'index', expected 'multilabel' for multi_label=True (one channel a lesion)",
         ]
 
-    @pytest.mark.parametrize(("best", "said"), [("lesion/mDice", ""), ("lesion/mDic", "did you mean 'lesion/mDice'?"), ("x", "a score")])
+    @pytest.mark.parametrize(("best", "said"), [
+        ("lesion/mDice", ""), ("lesion/mDic", "did you mean 'lesion/mDice'?"), ("x", "a score"),
+    ])
     def test_a_score_that_the_metric_does_not_give(
         self, best: str, said: str, run_config: MakeConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

@@ -152,6 +152,16 @@ class TestWhole:
         (tmp_path / "file").touch()
         with pytest.raises(UserError, match="--json"):
             report(findings, tmp_path / "file/f.json")
+        report(findings[:1], tmp_path / "sub/f.json")  # an earlier report may go
+
+    def test_a_report_replaces_no_other_file(
+        self, call: Callable[..., int], tiny: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Found by tests/fuzz: the config itself, named twice."""
+        before = tiny.read_text()
+        assert call("check.py", tiny, "--quick", "--json", tiny) == 2
+        assert "holds something else than findings" in capsys.readouterr().err
+        assert tiny.read_text() == before
 
 
 class TestTool:
