@@ -75,6 +75,8 @@ def prepare_config(args: argparse.Namespace, *needs: str) -> Any:
         args.cfg_options = [*args.options, *(args.cfg_options or [])]
     config = load_config(args.config, options(args.cfg_options))
     require(config, *needs)
+    if not isinstance(config.get("work_dir", ""), (str, type(None))):
+        raise UserError(f"work_dir: got {config.work_dir!r} ({type(config.work_dir).__name__}), expected str")
     config.launcher = args.launcher
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     config.work_dir = args.work_dir or config.get("work_dir") or str(home_path("work_dirs", Path(args.config).stem))

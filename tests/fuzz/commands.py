@@ -35,6 +35,13 @@ _FLAGS = {
     "browse_dataset.py": ["--out-dir", "--cfg-options"],
 }
 
+_GOOD = {
+    "--work-dir": "w", "--cfg-options": "train_cfg.max_iters=100", "--options": "randomness.seed=2", "--launcher": "none",
+    "--seed": "3", "--local-rank": "0", "--out": "o", "--show-dir": "s", "--eval": "mIoU", "--json": "f.json",
+    "--out-dir": "d", "--device": "cpu", "--threshold": "MA=0.3", "--batch-size": "2",
+}
+"""A right value; flags that are not here take none, or a file."""
+
 
 class CommandLines(Surface):
     name = "command"
@@ -66,10 +73,12 @@ class CommandLines(Surface):
         word = st.one_of(text, files, options, st.sampled_from(WORDS), others)
 
         def of(tool: str) -> SearchStrategy[Any]:
-            piece = st.one_of(st.sampled_from(_FLAGS[tool]).map(lambda f: [f]), word.map(lambda w: [w]),
-                              st.tuples(st.sampled_from(_FLAGS[tool]), word).map(list))
-            first = st.sampled_from([[tiny], [tiny], []])
-            return st.builds(lambda head, rest: (tool, head + [w for p in rest for w in p]), first, st.lists(piece, max_size=5))
+            flags = st.sampled_from(_FLAGS[tool])
+            good = flags.map(lambda flag: [flag, _GOOD[flag]] if flag in _GOOD else [flag])
+            piece = st.one_of(good, good, good, word.map(lambda w: [w]), st.tuples(flags, word).map(list))
+            right = {"test.py": [tiny, bad], "inference.py": [photograph, "--checkpoint", bad]}.get(tool, [tiny])
+            first = st.sampled_from([right, right, right, [tiny], []])
+            return st.builds(lambda head, rest: (tool, head + [w for p in rest for w in p]), first, st.lists(piece, max_size=4))
 
         return st.sampled_from(sorted(_FLAGS)).flatmap(of)
 

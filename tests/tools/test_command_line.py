@@ -143,6 +143,8 @@ class TestMistakes:
         assert "none.pth: no such checkpoint" in told("test.py", tiny, "none.pth")
         (tmp_path / "a.pth").write_bytes(b"")
         assert "a.pth: not a readable checkpoint" in told("test.py", tiny, tmp_path / "a.pth")
+        text = told("test.py", tiny, tmp_path / "a.pth", "--cfg-options", "work_dir=5")  # found by tests/fuzz
+        assert "work_dir: got 5 (int), expected str" in text
         assert "of another shape" in told("test.py", tiny, two_classes)
 
     def test_unwritable_folders(self, told: Callable[..., str], tiny: Path, trained: Path, tmp_path: Path) -> None:
