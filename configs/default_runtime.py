@@ -6,8 +6,12 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=2000, max_keep_ckpts=3),
     batch_seed=dict(type='BatchSeedHook'),
-    curves=dict(type='CurvesHook'))
-visualizer = dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')])
+    samples=dict(type='SampleOverlayHook', interval=2000),
+    curves=dict(type='CurvesHook'),
+    normalisation=dict(type='CheckNormalisationHook'))
+visualizer = dict(
+    type='Visualizer',
+    vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')])  # the latter where it is installed
 log_processor = dict(by_epoch=False)
 log_level = 'INFO'
 randomness = dict(seed=0)

@@ -73,7 +73,7 @@ def prepare_config(args: argparse.Namespace, *needs: str) -> Any:
     if args.options:
         hint("--options", "--cfg-options")
         args.cfg_options = [*args.options, *(args.cfg_options or [])]
-    config = load_config(args.config, options(args.cfg_options))
+    config = load_config(args.config, options(args.cfg_options), tell=os.environ.get("RANK", "0") == "0")
     require(config, *needs)
     if not isinstance(config.get("work_dir", ""), (str, type(None))):
         raise UserError(f"work_dir: got {config.work_dir!r} ({type(config.work_dir).__name__}), expected str")

@@ -1,4 +1,7 @@
-"""Print a config as it is after merging: python tools/print_config.py CONFIG"""
+"""Print a config as it is after merging: python tools/print_config.py CONFIG
+
+One of mmsegmentation 0.x is translated; with --upgrade the new form is written, its _base_ files kept apart.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Print a config after its _base_ files and overrides are merged.")
     parser.add_argument("config")
     parser.add_argument("--cfg-options", nargs="+", metavar="KEY=VALUE", help="override config values")
+    parser.add_argument("--upgrade", nargs="?", const="upgraded", metavar="DIR",
+                        help="write a config of mmsegmentation 0.x in the new form into DIR (default: upgraded)")
     args = parser.parse_args()
     with exit_on_user_error():
+        if args.upgrade:
+            from mmseg.compat.upgrade_files import upgrade_files
+
+            written, notes = upgrade_files(args.config, args.upgrade)
+            print(notes, *(f"wrote {path}" for path in written), sep="\n")
+            return
         from mmseg.engine.config import load_config
 
         config = load_config(args.config, options(args.cfg_options))

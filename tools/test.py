@@ -1,8 +1,10 @@
-"""Test a trained model: python tools/test.py CONFIG CHECKPOINT"""
+"""Test a trained model, or any program's output: python tools/test.py CONFIG CHECKPOINT | CONFIG --predictions DIR"""
 
 from __future__ import annotations
 
 import argparse
+import shlex
+import sys
 import time
 from pathlib import Path
 
@@ -12,7 +14,8 @@ from _cli import UserError, add_run_arguments, exit_on_user_error, hint, make_fo
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Score a trained model on the test images, at their own resolution.")
     parser.add_argument("config", help="the config the model was trained with")
-    parser.add_argument("checkpoint", help="such as work_dirs/<config name>/latest.pth")
+    parser.add_argument("checkpoint", nargs="?", help="such as work_dirs/<config name>/latest.pth")
+    parser.add_argument("--predictions", metavar="DIR", help="score files instead: <image>.npz or <LESION>/<image>.png")
     add_run_arguments(parser)
     parser.add_argument("--out", metavar="DIR", help="where the results go (default: <work_dir>/test_<time>)")
     parser.add_argument("--show-dir", metavar="DIR", help="write an overlay of every image there, too")
@@ -20,6 +23,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--aug-test", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--eval", nargs="+", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if (args.checkpoint is None) == (args.predictions is None):
+        parser.error("expected a CHECKPOINT or --predictions DIR, one of both")
     if args.aug_test:
         hint("--aug-test", "--tta")
         args.tta = True
@@ -28,14 +33,31 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
+def tell(out: Path) -> None:
+    """Where the results are; a metric of another kind than the field's writes none of them."""
+    for what, name in (("metrics", "metrics.json"), ("per image", "per_image.csv"), ("report", "report.html")):
+        if (out / name).is_file():
+            print(f"{what:<12}{out / name}")
+
+
 def main() -> None:
     args = parse_args()
     with exit_on_user_error():
         config = prepare_config(args, "model", "test_dataloader", "test_cfg", "test_evaluator")
-        if not Path(args.checkpoint).is_file():
+        if args.checkpoint and not Path(args.checkpoint).is_file():
             raise UserError(f"{args.checkpoint}: no such checkpoint; tools/train.py writes latest.pth into its work_dir")
         out = Path(args.out or Path(config.work_dir, time.strftime("test_%Y%m%d_%H%M%S")))
         make_folder(out, "--out" if args.out else "--work-dir")
+        command = shlex.join(["python", *sys.argv])
+        if args.predictions:
+            wrong = [name for name in ("tta", "show_dir") if getattr(args, name)]
+            if wrong or args.launcher != "none":
+                raise UserError("--predictions: got an option for models (--tta, --show-dir, --launcher), expected none of them")
+            from mmseg.apis import score_predictions
+
+            score_predictions(config, args.predictions, out, command)
+            tell(out)
+            return
         config.load_from, config.resume = args.checkpoint, False
         evaluators = config.test_evaluator if isinstance(config.test_evaluator, list) else [config.test_evaluator]
         for evaluator in evaluators:
@@ -44,17 +66,18 @@ def main() -> None:
         config.merge_from_dict({"default_hooks.logger.interval": 5})
         if args.tta:
             config.model.setdefault("test_cfg", {})["flips"] = ["horizontal", "vertical", "diagonal"]
+        hooks = [*(config.get("custom_hooks") or []), dict(type="ReportHook", out_dir=str(out), command=command)]
         if args.show_dir:
             make_folder(args.show_dir, "--show-dir")
-            hooks = config.get("custom_hooks") or []
-            config.custom_hooks = [*hooks, dict(type="OverlayHook", out_dir=args.show_dir)]
+            hooks.append(dict(type="OverlayHook", out_dir=args.show_dir))
+        config.custom_hooks = hooks
 
         from mmseg.apis import build_runner
 
         runner = build_runner(config)
         runner.test()
         if runner.rank == 0:
-            print(f"metrics     {out / 'metrics.json'}\nper image   {out / 'per_image.csv'}")
+            tell(out)
             if args.show_dir:
                 print(f"overlays    {args.show_dir}")
 

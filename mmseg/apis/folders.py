@@ -78,7 +78,7 @@ def segment_files(
             except UserError as error:
                 print(f"error: {error}", file=sys.stderr)
                 failed += 1
-        found = inferencer([image for _, _, image in readable]) if readable else ()
+        found = inferencer([image for _, _, image in readable], batch_size, progress=False) if readable else ()
         for (path, name, _), segmentation in zip(readable, found, strict=True):
             segmentation.path = path
             write_results(segmentation, out_dir, name, about, save_probabilities)

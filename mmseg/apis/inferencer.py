@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.utils import ProgressBar
 
+from mmseg.apis.folders import find_inputs
 from mmseg.apis.init import init_model
+from mmseg.apis.regions import Region, find_regions
 from mmseg.datasets.reading import fit_size, read_image, to_input
 from mmseg.models.segmentors.base import BaseSegmentor
 from mmseg.structures import SegDataSample
@@ -48,28 +52,41 @@ class Segmentation:
         limits = np.array([self.thresholds[name] for name in self.classes], np.float32)
         return self.probabilities > limits[:, None, None]
 
+    @property
+    def regions(self) -> dict[str, list[Region]]:
+        """By lesion its 8-connected regions, the largest first; computed anew at each access."""
+        return find_regions(self.probabilities, self.masks, self.classes)
+
 
 class LesionInferencer:
     """Photographs in, lesions out, at the photograph's own resolution.
 
+    It may be called from several threads, and several may share one model: nothing is written to the model.
+
     Args:
-        checkpoint: written by ``tools/train.py``.
+        checkpoint: written by ``tools/train.py``, or a model from :func:`init_model`, which stays on its device.
         config: None takes the one inside the checkpoint.
         device: such as 'cpu' or 'cuda:0'; None takes a GPU where there is one.
         thresholds: by lesion, 0 to 1; those not named are the checkpoint's (0.5 if it has none).
 
     Raises:
         UserError: a file is missing or faulty, or a threshold names no lesion.
+        ValueError: config or device together with a model.
     """
 
     def __init__(
         self,
-        checkpoint: str | Path,
+        checkpoint: str | Path | BaseSegmentor,
         config: str | Path | Config | None = None,
         device: str | None = None,
         thresholds: dict[str, float] | None = None,
     ) -> None:
-        self.model = init_model(config, checkpoint, device)
+        if not isinstance(checkpoint, BaseSegmentor):
+            self.model = init_model(config, checkpoint, device)
+        elif config is None and device is None:
+            self.model = checkpoint
+        else:
+            raise ValueError("LesionInferencer: got a model with a config or a device, expected them in init_model")
         self.classes: tuple[str, ...] = tuple(self.model.dataset_meta["classes"])
         self.palette = [tuple(colour) for colour in self.model.dataset_meta["palette"]]
         self.thresholds = dict.fromkeys(self.classes, 0.5) | self.model.checkpoint_meta.get("thresholds", {})
@@ -80,41 +97,92 @@ class LesionInferencer:
             if not 0 <= value <= 1:
                 raise UserError(f"--threshold: got {name}={value}, expected a probability from 0 to 1")
             self.thresholds[name] = float(value)
-        self.model.test_cfg["thresholds"] = [self.thresholds[name] for name in self.classes]
 
-    def __call__(self, images: Sequence[str | Path | np.ndarray]) -> Iterator[Segmentation]:
-        """Segment a batch of photographs.
+    @overload
+    def __call__(self, images: np.ndarray, batch_size: int = ..., progress: bool = ...) -> Segmentation: ...
+
+    @overload
+    def __call__(self, images: str | Path, batch_size: int = ..., progress: bool = ...) -> Any: ...
+
+    @overload
+    def __call__(
+        self, images: Sequence[str | Path | np.ndarray], batch_size: int = ..., progress: bool = ...
+    ) -> Iterator[Segmentation]: ...
+
+    def __call__(self, images: Any, batch_size: int = 1, progress: bool = True) -> Any:
+        """Segment photographs.
 
         Args:
-            images: paths, or uint8 ``(H, W, 3)`` RGB arrays. They go through the network together.
+            images: a path, a uint8 ``(H, W, 3)`` RGB array, or several: a list of these, a folder, or a glob.
+            batch_size: photographs that go through the network together.
+            progress: show a bar with the time left on stderr, where there are several.
 
-        Yields:
-            one :class:`Segmentation` a photograph, in order.
+        Returns:
+            one :class:`Segmentation` for one photograph; for several an iterator of them, in order, which segments a batch
+            when its first result is asked for.
 
         Raises:
-            UserError: a file cannot be read.
+            UserError: an input names nothing, is no RGB array, or (when its turn comes) cannot be read.
         """
-        arrays = [image if isinstance(image, np.ndarray) else read_image(image) for image in images]
-        samples = predict(self.model, arrays)
-        for image, array, sample in zip(images, arrays, samples, strict=True):
-            yield Segmentation(
-                path=None if isinstance(image, np.ndarray) else Path(image),
-                image=array,
-                probabilities=sample.probabilities.data.cpu().numpy(),
-                index_map=sample.pred_sem_seg.data[0].cpu().numpy(),
-                thresholds=self.thresholds, classes=self.classes, palette=self.palette,
-            )
+        if batch_size < 1:
+            raise UserError(f"batch_size: got {batch_size}, expected 1 or more")
+        inputs, single = gather(images)
+        results = self._segment(inputs, batch_size, progress and len(inputs) > 1)
+        return next(results) if single else results
+
+    def _segment(self, inputs: list[Path | np.ndarray], batch_size: int, progress: bool) -> Iterator[Segmentation]:
+        thresholds = dict(self.thresholds)
+        limits = [thresholds[name] for name in self.classes]
+        bar = ProgressBar(len(inputs), file=sys.stderr) if progress else None
+        for first in range(0, len(inputs), batch_size):
+            batch = inputs[first : first + batch_size]
+            arrays = [image if isinstance(image, np.ndarray) else read_image(image) for image in batch]
+            for image, array, sample in zip(batch, arrays, predict(self.model, arrays, limits), strict=True):
+                yield Segmentation(
+                    path=None if isinstance(image, np.ndarray) else image,
+                    image=array,
+                    probabilities=sample.probabilities.data.cpu().numpy(),
+                    index_map=sample.pred_sem_seg.data[0].cpu().numpy(),
+                    thresholds=thresholds, classes=self.classes, palette=self.palette,
+                )
+                if bar is not None:
+                    bar.update()
+        if bar is not None:
+            print(file=sys.stderr)
 
 
-def predict(model: BaseSegmentor, images: Sequence[np.ndarray]) -> list[SegDataSample]:
-    """Run a model from :func:`init_model` on uint8 ``(H, W, 3)`` RGB arrays, scaled as its test images are."""
+def gather(images: Any) -> tuple[list[Path | np.ndarray], bool]:
+    """What a user named, as paths of files and arrays, and whether it is one photograph rather than several.
+
+    Raises:
+        UserError: an input names nothing, or is no RGB array.
+    """
+    if isinstance(images, str | Path):
+        return [*find_inputs([str(images)])], Path(images).is_file()
+    if isinstance(images, np.ndarray):
+        if images.dtype != np.uint8 or images.ndim != 3 or images.shape[2] != 3 or not images.size:
+            raise UserError(f"image: got an array {images.dtype} {images.shape}, expected uint8 (height, width, 3), RGB")
+        return [images], True
+    if not isinstance(images, Sequence):
+        raise UserError(f"images: got a {type(images).__name__}, expected a path, an array, or a list of these")
+    return [one for image in images for one in gather(image)[0]], False
+
+
+def predict(
+    model: BaseSegmentor, images: Sequence[np.ndarray], thresholds: Sequence[float] | None = None
+) -> list[SegDataSample]:
+    """Run a model from :func:`init_model` on uint8 ``(H, W, 3)`` RGB arrays, scaled as its test images are.
+
+    ``thresholds``, one a lesion, stand in for those of the model's ``test_cfg``.
+    """
     box = _working_size(model.cfg)
     inputs, samples = [], []
     for image in images:
         height, width = image.shape[:2]
         size = fit_size(width, height, box)
         inputs.append(to_input(image, size))
-        samples.append(SegDataSample(metainfo=dict(ori_shape=(height, width), img_shape=(size[1], size[0]))))
+        meta: dict[str, Any] = dict(ori_shape=(height, width), img_shape=(size[1], size[0]))
+        samples.append(SegDataSample(metainfo=meta | ({} if thresholds is None else dict(thresholds=tuple(thresholds)))))
     with torch.inference_mode():
         return model.test_step(dict(inputs=inputs, data_samples=samples))
 

@@ -1,4 +1,4 @@
-"""Where data sets keep their files: one function a layout, each from a folder to a list of records.
+"""Where data sets keep their files: a layout is data, from which a folder becomes a list of records.
 
 A record is ``dict(img_path=str, image_id=str, mask_paths={lesion: path or None})`` or, for label maps,
 ``dict(img_path=str, image_id=str, label_path=str)``. A lesion without a file does not occur in that image.
@@ -6,6 +6,8 @@ A record is ``dict(img_path=str, image_id=str, mask_paths={lesion: path or None}
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,71 @@ from mmseg.datasets.reading import IMAGE_SUFFIXES
 from mmseg.structures import LESIONS
 from mmseg.utils.errors import UserError
 
-__all__ = ["find_images", "index_layout", "official_idrid_layout", "tidy_layout"]
+__all__ = ["DDR", "FGADR", "IDRID", "TIDY", "Layout", "find_images", "find_records", "index_records"]
 
-_OFFICIAL_SPLITS = {"train": "a. Training Set", "test": "b. Testing Set"}
-_OFFICIAL_FOLDERS = {
-    "MA": "1. Microaneurysms", "HE": "2. Haemorrhages", "EX": "3. Hard Exudates", "SE": "4. Soft Exudates",
-}
+
+@dataclass(frozen=True)
+class Layout:
+    """Where one release keeps its files, as it is unzipped. Paths have '/'; ``{split}`` stands for the split's own name.
+
+    Args:
+        images: folder of the photographs.
+        masks: folders of each lesion's masks; the first that holds any is taken.
+        mask_stem: name of a mask without its suffix, from ``{image}`` (the photograph's) and ``{lesion}``.
+        splits: own names of splits, where they differ.
+        depth: how many folders may lie between the folder that a user names and the release.
+        whole: every lesion has its folder: where one is missing, so is a part of the release.
+        every_mask: every photograph has a mask of every lesion, if need be an empty one.
+    """
+
+    images: str
+    masks: Mapping[str, tuple[str, ...]]
+    mask_stem: str
+    splits: Mapping[str, str] = field(default_factory=dict)
+    depth: int = 2
+    whole: bool = True
+    every_mask: bool = False
+
+
+TIDY = Layout(
+    images="images/{split}",
+    masks={lesion: (f"masks/{{split}}/{lesion}",) for lesion in LESIONS},
+    mask_stem="{image}_{lesion}",
+    depth=0,
+    whole=False,
+)
+"""``images/<split>/X.jpg`` with ``masks/<split>/<LESION>/X_<LESION>.png``."""
+
+_IDRID_TRUTHS = "2. All Segmentation Groundtruths/{split}"
+
+IDRID = Layout(
+    images="1. Original Images/{split}",
+    masks={
+        "MA": (f"{_IDRID_TRUTHS}/1. Microaneurysms",), "HE": (f"{_IDRID_TRUTHS}/2. Haemorrhages",),
+        "EX": (f"{_IDRID_TRUTHS}/3. Hard Exudates",), "SE": (f"{_IDRID_TRUTHS}/4. Soft Exudates",),
+    },
+    mask_stem="{image}_{lesion}",
+    splits={"train": "a. Training Set", "test": "b. Testing Set"},
+)
+"""IDRiD's "A. Segmentation"."""
+
+DDR = Layout(
+    images="{split}/image",
+    masks={lesion: (f"{{split}}/label/{lesion}", f"{{split}}/segmentation label/{lesion}") for lesion in LESIONS},
+    mask_stem="{image}",
+    every_mask=True,
+)
+"""DDR's "lesion_segmentation"; the folder of the validation masks has a name of its own."""
+
+FGADR = Layout(
+    images="Original_Images",
+    masks={
+        "MA": ("Microaneurysms_Masks",), "HE": ("Hemohedge_Masks",), "EX": ("HardExudate_Masks",),
+        "SE": ("SoftExudates_Masks", "SoftExudate_Masks"),
+    },
+    mask_stem="{image}",
+)
+"""FGADR's "Seg-set", which has no split; its IRMA and neovascularisation masks are no lesions of this project."""
 
 
 def find_images(folder: Path) -> list[Path]:
@@ -28,31 +89,43 @@ def find_images(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
 
 
-def tidy_layout(root: Path, split: str) -> list[dict[str, Any]]:
-    """``images/<split>/X.jpg`` with ``masks/<split>/<LESION>/X_<LESION>.png``; empty where there are no masks at all."""
-    masks = root / "masks" / split
-    if not any((masks / lesion).is_dir() for lesion in LESIONS):
-        return []
-    return _records(find_images(root / "images" / split), {lesion: masks / lesion for lesion in LESIONS})
+def find_records(root: Path, split: str, layout: Layout) -> tuple[list[dict[str, Any]], list[Path]]:
+    """Pair every photograph of a split with its masks, by name; suffixes and their case may differ.
+
+    Returns:
+        records, empty where ``root`` has no photographs with masks in this layout; and masks that belong to no photograph.
+
+    Raises:
+        UserError: two copies of the release below ``root``, two files of one stem, or a part of the release is missing.
+    """
+    own = layout.splits.get(split, split)
+    images_folder = _only_folder(root, layout.images.format(split=own), layout.depth)
+    if images_folder is None:
+        return [], []
+    images = _by_stem(images_folder)
+    base = images_folder.parents[layout.images.count("/")]
+    records: list[dict[str, Any]] = [dict(img_path=str(p), image_id=stem, mask_paths={}) for stem, p in images.items()]
+    strays: list[Path] = []
+    for lesion in LESIONS:
+        masks = _masks(base, own, lesion, layout)
+        for record in records:
+            path = masks.pop(layout.mask_stem.format(image=record["image_id"], lesion=lesion), None)
+            record["mask_paths"][lesion] = None if path is None else str(path)
+        strays += masks.values()
+    if not any(path for record in records for path in record["mask_paths"].values()):
+        return [], strays
+    if layout.every_mask:
+        _check_every_mask(images_folder, records)
+    return records, strays
 
 
-def official_idrid_layout(root: Path, split: str) -> list[dict[str, Any]]:
-    """IDRiD's "A. Segmentation" as it is unzipped; ``root`` is that folder or its parent."""
-    for base in (root, root / "A. Segmentation"):
-        truths = base / "2. All Segmentation Groundtruths" / _OFFICIAL_SPLITS[split]
-        images = find_images(base / "1. Original Images" / _OFFICIAL_SPLITS[split])
-        if images and truths.is_dir():
-            return _records(images, {lesion: truths / name for lesion, name in _OFFICIAL_FOLDERS.items()})
-    return []
-
-
-def index_layout(root: Path, split: str) -> list[dict[str, Any]]:
+def index_records(root: Path, split: str) -> list[dict[str, Any]]:
     """``images/<split>/X.jpg`` with label maps ``labels/<split>/X.png``, as users of HRDecoder and M2MRF have them.
 
     Raises:
         UserError: an image has no label map, though others have.
     """
-    labels = {p.stem: p for p in find_images(root / "labels" / split)}
+    labels = _by_stem(root / "labels" / split)
     images = find_images(root / "images" / split) if labels else []
     without = [p.name for p in images if p.stem not in labels]
     if without:
@@ -60,12 +133,42 @@ def index_layout(root: Path, split: str) -> list[dict[str, Any]]:
     return [dict(img_path=str(p), image_id=p.stem, label_path=str(labels[p.stem])) for p in images]
 
 
-def _records(images: list[Path], folders: dict[str, Path]) -> list[dict[str, Any]]:
-    """Pair every image with its mask files; suffixes and their case may differ. Empty where no image has any."""
-    masks = {lesion: {p.stem: p for p in find_images(folder)} for lesion, folder in folders.items()}
-    records: list[dict[str, Any]] = []
-    for image in images:
-        found = {lesion: files.get(f"{image.stem}_{lesion}") for lesion, files in masks.items()}
-        paths = {lesion: str(p) if p else None for lesion, p in found.items()}
-        records.append(dict(img_path=str(image), image_id=image.stem, mask_paths=paths))
-    return records if any(path for record in records for path in record["mask_paths"].values()) else []
+def _only_folder(root: Path, name: str, depth: int) -> Path | None:
+    """The folder ``name`` in ``root``, or at most ``depth`` folders further down."""
+    for level in range(depth + 1):
+        found = sorted(p for p in root.glob("*/" * level + name) if p.is_dir())
+        if len(found) > 1:
+            raise UserError(f"{root}: got {len(found)} folders {name!r} ({found[0]}, {found[1]}), expected one; name its parent")
+        if found:
+            return found[0]
+    return None
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    """The pictures of a folder by their names without suffix, which must tell them apart."""
+    files: dict[str, Path] = {}
+    for path in find_images(folder):
+        if path.stem in files:
+            raise UserError(f"{folder}: got both {files[path.stem].name} and {path.name}, expected one; remove the other")
+        files[path.stem] = path
+    return files
+
+
+def _masks(base: Path, split: str, lesion: str, layout: Layout) -> dict[str, Path]:
+    """The masks of a lesion by stem."""
+    folders = [base / name.format(split=split) for name in layout.masks[lesion]]
+    if layout.whole and not any(folder.is_dir() for folder in folders):
+        names = " or ".join(repr(name.format(split=split)) for name in layout.masks[lesion])
+        raise UserError(f"{base}: got no folder with the masks of {lesion}, expected {names}; copy the whole release")
+    return next((masks for folder in folders if (masks := _by_stem(folder))), {})
+
+
+def _check_every_mask(folder: Path, records: list[dict[str, Any]]) -> None:
+    missing = [f"{r['image_id']} {lesion}" for r in records for lesion, path in r["mask_paths"].items() if path is None]
+    if missing:
+        total = len(LESIONS) * len(records)
+        raise UserError(
+            f"{folder.parent}: got {total - len(missing)} masks, expected {total}: one of every lesion for each of "
+            f"{len(records)} images; missing are {', '.join(missing[:4])}{', ...' if len(missing) > 4 else ''}; "
+            "copy them again, or take their images out"
+        )

@@ -12,7 +12,7 @@ from mmengine.structures import PixelData
 
 from mmseg.datasets.reading import fit_size, read_image, read_index_map, read_mask, resize_mask, to_input
 from mmseg.structures import LESIONS, SegDataSample
-from mmseg.utils.errors import UserError
+from mmseg.utils.errors import UserError, nearest
 
 __all__ = ["LesionDataset", "check_mask_size"]
 
@@ -25,20 +25,26 @@ class LesionDataset(BaseDataset):
 
     Args:
         data_root: folder of the data set.
-        split: 'train' or 'test'.
+        split: one of :attr:`SPLITS`.
         size: box ``(width, height)`` in pixels into which images are scaled, their shape kept; None keeps their size.
         test_mode: give the masks at the photograph's own resolution, as the metrics need them; else at the image's.
         metainfo: overrides of :attr:`METAINFO`.
         indices: keep only these records (a number: the first so many).
+        fold: None for the whole split, or which fold of it is left out: every choice can then be made without looking at the
+            test images (docs/metrics.md).
+        held_out: give the images of the fold instead of all others.
+        num_folds: how many folds.
+        fold_seed: of the order in which images are dealt out to the folds.
 
     Raises:
-        UserError: no images, or no masks, where they are expected.
+        UserError: no images, or no masks, where they are expected; no such split or fold.
     """
 
     METAINFO = dict(
         classes=LESIONS,
         palette=[(255, 64, 64), (64, 160, 255), (255, 220, 0), (0, 230, 150)],
     )
+    SPLITS: tuple[str, ...] = ("train", "test")
     LABEL_MAP_CLASSES = ("EX", "HE", "SE", "MA")
     """Lesions of the values 1, 2, 3, 4 of a label map (M2MRF's coding)."""
 
@@ -50,12 +56,33 @@ class LesionDataset(BaseDataset):
         test_mode: bool = False,
         metainfo: dict | None = None,
         indices: int | list[int] | None = None,
+        fold: int | None = None,
+        held_out: bool = False,
+        num_folds: int = 5,
+        fold_seed: int = 0,
     ) -> None:
-        if split not in ("train", "test"):
-            raise UserError(f"{type(self).__name__}: got split={split!r}, expected 'train' or 'test'")
-        self.split = split
+        if split not in self.SPLITS:
+            known = " or ".join(map(repr, self.SPLITS))
+            raise UserError(f"{type(self).__name__}: got split={split!r}, expected {known}{nearest(split, self.SPLITS)}")
+        if fold is not None and not 0 <= fold < num_folds:
+            raise UserError(
+                f"{type(self).__name__}: got fold={fold}, expected 0 to {num_folds - 1} (num_folds={num_folds}) or None"
+            )
+        self.split, self.fold, self.held_out, self.num_folds, self.fold_seed = split, fold, held_out, num_folds, fold_seed
         self.size = None if size is None else (int(size[0]), int(size[1]))
-        super().__init__(data_root=data_root, metainfo=metainfo, indices=indices, test_mode=test_mode)
+        # Serialising is for workers that share a million records; it costs a garbage collection for each data set.
+        super().__init__(
+            data_root=data_root, metainfo=metainfo, indices=indices, test_mode=test_mode, serialize_data=False
+        )
+
+    def filter_data(self) -> list[dict[str, Any]]:
+        """The records inside or outside the fold, in their own order; called by mmengine after :meth:`load_data_list`."""
+        if self.fold is None:
+            return self.data_list
+        # RandomState, since its stream is frozen: a fold must be the same images in every version of numpy.
+        order = np.random.RandomState(self.fold_seed).permutation(len(self.data_list))
+        dealt = set(order[self.fold :: self.num_folds].tolist())
+        return [record for i, record in enumerate(self.data_list) if (i in dealt) == self.held_out]
 
     def prepare_data(self, idx: int) -> dict[str, Any]:
         """Decode one photograph with its masks.

@@ -1,22 +1,32 @@
-"""Decode once: a data set that stays in memory at the training resolution."""
+"""Decode once: a data set that stays at hand at the training resolution."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.structures import PixelData
+from mmengine.logging import print_log
 from mmengine.utils import ProgressBar
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
 from mmseg.datasets.lesion_dataset import LesionDataset
+from mmseg.datasets.sample_store import DiskStore, MemoryStore, Sample
 from mmseg.datasets.sampling import lesion_points
 from mmseg.registry import DATASETS
-from mmseg.structures import pack_masks, unpack_masks
+from mmseg.structures import pack_masks
+from mmseg.utils.device import default_device, free_memory
 from mmseg.utils.errors import UserError
+from mmseg.utils.memory import available_memory
+from mmseg.utils.paths import home_path, make_folder
 
 __all__ = ["ResidentDataset"]
+
+CACHES = ("auto", "device", "host", "disk")
+_SHARE = 0.5
+"""Of the free memory that 'auto' takes at most: the network needs the rest."""
 
 
 @DATASETS.register_module()
@@ -29,11 +39,14 @@ class ResidentDataset(Dataset):
     Args:
         dataset: configuration of the data set to keep, or the data set itself.
         size: box ``(width, height)`` in pixels into which images are scaled, their shape kept.
-        cache: where samples are kept: 'host' (main memory) or 'auto' (the same).
+        cache: where samples are kept: 'device' (beside the model; without a GPU that is 'host'), 'host' (main memory, pinned
+            for a GPU), 'disk' (a memory-mapped file, made once for each state of the source files), or 'auto': the first of
+            these where half of the free memory holds all; which and why is logged.
+        cache_dir: folder of 'disk'; default ``$SDCNET_HOME/work_dirs/cache``.
         num_threads: threads that decode.
 
     Raises:
-        UserError: an unknown ``cache``, or a file that cannot be read.
+        UserError: an unknown ``cache``, a file that cannot be read, or a ``cache_dir`` that cannot be written.
     """
 
     def __init__(
@@ -41,42 +54,70 @@ class ResidentDataset(Dataset):
         dataset: dict | LesionDataset,
         size: tuple[int, int] | None = None,
         cache: str = "auto",
+        cache_dir: str | None = None,
         num_threads: int = 4,
     ) -> None:
-        if cache not in ("auto", "host"):
-            raise UserError(f"ResidentDataset: got cache={cache!r}, expected 'auto' or 'host'")
-        if isinstance(dataset, LesionDataset):
-            source = dataset
-        else:
-            source = DATASETS.build({**dataset, **({} if size is None else {"size": size})})
+        if cache not in CACHES:
+            raise UserError(f"ResidentDataset: got cache={cache!r}, expected one of {', '.join(map(repr, CACHES))}")
+        source = dataset if isinstance(dataset, LesionDataset) else DATASETS.build(
+            {**dataset, **({} if size is None else {"size": size})})
         self.metainfo = source.metainfo
-        self._samples = _decode_all(source, num_threads)
+        self.cache, reason = (cache, "as configured") if cache != "auto" else _choose(_decode(source, 0), len(source))
+        print_log(f"{len(source)} samples are kept on: {self.cache} ({reason})", logger="current")
+        samples = _decode_all(source, num_threads)
+        if self.cache == "disk":
+            folder = make_folder(cache_dir or home_path("work_dirs", "cache"), "train_dataloader.dataset.cache_dir")
+            self._store: DiskStore | MemoryStore = DiskStore.of(source, Path(folder), samples)
+        else:
+            self._store = MemoryStore(samples, default_device() if self.cache == "device" else torch.device("cpu"))
 
     def __len__(self) -> int:
-        return len(self._samples)
+        return len(self._store)
 
     def __getitem__(self, idx: int) -> dict[str, Any]:
-        """As :meth:`LesionDataset.prepare_data`; the image is the kept tensor itself, not a copy."""
-        kept = self._samples[idx]
-        sample = kept["data_samples"].new()  # a copy.copy would share its sets of field names
-        sample.gt_sem_seg = PixelData(data=unpack_masks(kept["masks"]))
-        return dict(inputs=kept["inputs"], data_samples=sample)
+        """One sample.
+
+        Returns:
+            ``inputs`` uint8 ``(3, h, w)`` and ``masks`` uint8 ``(h, w)``, packed: what is kept, not copies;
+            ``data_samples`` with the meta information of :meth:`LesionDataset.prepare_data` and ``lesion_points``;
+            its ``gt_sem_seg`` comes from the data preprocessor, for the crop alone.
+        """
+        if self.cache == "device" and get_worker_info() is not None:
+            raise UserError("ResidentDataset: got num_workers > 0 with cache='device', expected 0: samples are already there")
+        kept = self._store[idx]
+        sample = kept.data_sample.new()  # a copy.copy would share its sets of field names
+        return dict(inputs=kept.image, masks=kept.masks, data_samples=sample)
 
 
-def _decode_all(dataset: LesionDataset, num_threads: int) -> list[dict[str, Any]]:
-    """Decode in threads (OpenCV lets go of the interpreter), with a progress bar."""
+def _decode(dataset: LesionDataset, idx: int) -> Sample:
+    item = dataset[idx]
+    masks: torch.Tensor = item["data_samples"].pop("gt_sem_seg").data
+    item["data_samples"].set_metainfo(dict(lesion_points=lesion_points(masks)))
+    return Sample(item["inputs"], pack_masks(masks), item["data_samples"])
 
-    def decode(idx: int) -> dict[str, Any]:
-        item = dataset[idx]
-        masks: torch.Tensor = item["data_samples"].pop("gt_sem_seg").data
-        item["data_samples"].set_metainfo(dict(lesion_points=lesion_points(masks)))
-        return dict(inputs=item["inputs"], masks=pack_masks(masks), data_samples=item["data_samples"])
 
+def _decode_all(dataset: LesionDataset, num_threads: int) -> Iterator[Sample]:
+    """Decode in threads (OpenCV lets go of the interpreter), with a progress bar; a few ahead of who takes them."""
     bar = ProgressBar(len(dataset), bar_width=30)
-    samples = []
     with ThreadPoolExecutor(num_threads) as pool:
-        for sample in pool.map(decode, range(len(dataset))):
-            samples.append(sample)
+        ahead = [pool.submit(_decode, dataset, i) for i in range(min(2 * num_threads, len(dataset)))]
+        for idx in range(len(dataset)):
+            sample = ahead.pop(0).result()
+            if idx + 2 * num_threads < len(dataset):
+                ahead.append(pool.submit(_decode, dataset, idx + 2 * num_threads))
             bar.update()
+            yield sample
     print(flush=True)
-    return samples
+
+
+def _choose(first: Sample, count: int) -> tuple[str, str]:
+    """Where so many samples like the first one fit, and why."""
+    need = count * (first.image.numel() + first.masks.numel())
+    device = default_device()
+    places = [("device", free_memory(device))] if device.type != "cpu" else []
+    told = []
+    for name, free in [*places, ("host", available_memory())]:
+        told.append(f"{need / 2**30:.2f} GiB of {free / 2**30:.1f} GiB free on the {name}")
+        if need <= _SHARE * free:
+            return name, told[-1]
+    return "disk", ", ".join(told) + f": more than {_SHARE:.0%}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mmseg.datasets.layouts import tidy_layout
+from mmseg.datasets.layouts import TIDY, find_records
 from mmseg.datasets.lesion_dataset import LesionDataset
 from mmseg.registry import DATASETS
 from mmseg.utils.errors import UserError
@@ -23,7 +23,7 @@ class SyntheticFundusDataset(LesionDataset):
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """Records of the split."""
-        records = tidy_layout(Path(self.data_root), self.split)
+        records, _ = find_records(Path(self.data_root), self.split, TIDY)
         if not records:
             raise UserError(
                 f"synthetic data ({self.split}): nothing in {Path(self.data_root).absolute()!s}; "

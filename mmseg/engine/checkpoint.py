@@ -8,74 +8,121 @@ import os
 import pickle
 import shutil
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.config import Config
 
 from mmseg.utils.errors import UserError
 
-__all__ = ["FORMAT_VERSION", "checkpoint_config", "link_latest", "read_checkpoint", "write_checkpoint"]
+__all__ = ["FORMAT_VERSION", "checkpoint_config", "read_checkpoint", "write_checkpoint"]
 
 FORMAT_VERSION = 1
 """Written as ``meta.format_version``; docs/architecture.md lists the keys."""
 
 
-def write_checkpoint(checkpoint: dict[str, Any], path: str | Path) -> None:
+def write_checkpoint(checkpoint: dict[str, Any], path: str | Path, latest: bool = False) -> None:
     """Write a checkpoint such that ``path`` holds either what it held or the whole new file, whatever happens.
 
-    The bytes go to a temporary file in the same folder, which is flushed to the disk and then renamed.
+    The bytes go to a temporary file in the same folder, which is flushed to the disk, read back and then renamed; the folder
+    is flushed, too. A process that is killed leaves at most the temporary file, ``.<name>.new``.
+
+    Args:
+        checkpoint: tensors and plain data.
+        path: of the file.
+        latest: make ``latest.pth`` beside ``path`` the same file. It gets the new one before ``path`` does, so that no
+            moment exists at which ``latest.pth`` is not the newest.
 
     Raises:
         UserError: the file cannot be written; the old one is left as it was.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    temporary = path.with_name(f".{path.name}.new")
     try:
         with temporary.open("wb") as file:
             torch.save(checkpoint, file)
             file.flush()
             os.fsync(file.fileno())
+        _check_written(temporary)
+        if latest:
+            _link(temporary, path.with_name("latest.pth"))
         temporary.replace(path)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+        _sync_folder(path.parent)
+    except (OSError, RuntimeError, zipfile.BadZipFile) as error:  # torch reports a full disk as RuntimeError
         folder = path.parent
         note = f"{shutil.disk_usage(folder).free / 2**20:.0f} MiB are free there" if folder.is_dir() else "no such folder"
-        raise UserError(f"{path}: the checkpoint could not be written ({error}); {note}") from error
+        raise UserError(
+            f"{path}: the checkpoint of {_tensor_bytes(checkpoint) / 2**20:.0f} MiB could not be written ({error}); {note}. The "
+            "checkpoints before it are whole: make room, or choose another --work-dir, and go on by --resume"
+        ) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
-def link_latest(path: str | Path) -> Path:
-    """Make ``latest.pth`` beside ``path`` the same file: a hard link, or a copy where the file system has none.
+def _check_written(path: Path) -> None:
+    """Some file systems lose bytes without an error; while the former checkpoint is still there that can be found out."""
+    damaged = _damaged_record(path)
+    if damaged or not zipfile.is_zipfile(path):
+        raise OSError(f"what was written cannot be read back: {damaged or 'the end of the file'}")
+
+
+def _link(path: Path, name: Path) -> None:
+    """Give a file a second name: a hard link, or a copy where the file system has none.
 
     A symbolic link would break when the file is mounted alone.
     """
-    path = Path(path)
-    latest, temporary = path.with_name("latest.pth"), path.with_name(".latest.pth.new")
+    temporary = name.with_name(f".{name.name}.new")
     temporary.unlink(missing_ok=True)
     try:
-        os.link(path, temporary)
-    except OSError:
-        shutil.copyfile(path, temporary)
-    return temporary.replace(latest)
+        try:
+            os.link(path, temporary)
+        except OSError:
+            shutil.copyfile(path, temporary)
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+        temporary.replace(name)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put a rename on the disk; without this a power cut may undo it."""
+    if os.name == "nt":  # folders cannot be opened there
+        return
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def _tensor_bytes(value: Any) -> int:
+    if isinstance(value, torch.Tensor):
+        return value.nbytes
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    return sum(map(_tensor_bytes, inner))
 
 
 def read_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") -> dict[str, Any]:
-    """Read a checkpoint of this project; only tensors and plain data are unpickled, nothing in the file is executed.
+    """Read a checkpoint, of this project or another; only tensors and plain data are unpickled, nothing is executed.
 
     Returns:
-        the dictionary as written, with ``state_dict`` and ``meta``.
+        the dictionary as written, with ``state_dict``; tensors alone become its ``state_dict``.
 
     Raises:
-        UserError: the file is missing, damaged, holds other objects, or is not a checkpoint of this project.
+        UserError: the file is missing, damaged, holds other objects, or is no checkpoint.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint; tools/train.py writes latest.pth into its work_dir")
     try:
-        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+        with torch.serialization.safe_globals(_numbers()):
+            checkpoint = torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
             f"{path}: refused, because it is damaged or holds more than tensors and plain data, which could run code: "
@@ -86,13 +133,27 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") 
     damaged = _damaged_record(path)
     if damaged:
         raise UserError(f"{path}: the file is damaged, the checksum of its part {damaged} is wrong; take an earlier checkpoint")
-    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+    content = checkpoint if isinstance(checkpoint, dict) else {}
+    if content and all(isinstance(value, torch.Tensor) for value in content.values()):
+        return dict(state_dict=content, meta={})
+    if "state_dict" not in content:
         raise UserError(f"{path}: got no 'state_dict', expected a checkpoint written by tools/train.py")
     weights, meta = checkpoint["state_dict"], checkpoint.get("meta", {})
     sound = isinstance(weights, dict) and all(isinstance(tensor, torch.Tensor) for tensor in weights.values())
     if not sound or not isinstance(meta, dict):
         raise UserError(f"{path}: 'state_dict' or 'meta' holds something else, expected a checkpoint written by tools/train.py")
     return checkpoint
+
+
+def _numbers() -> list[Any]:
+    """numpy's numbers and arrays, which older toolkits left in their ``meta``: data, like tensors.
+
+    Files of numpy 1 and 2 name the same functions differently.
+    """
+    functions: list[Any] = [np.float64(0).__reduce__()[0], np.empty(0).__reduce__()[0]]
+    named = [(f, f"numpy.{core}.multiarray.{f.__name__}") for f in functions for core in ("core", "_core")]
+    kinds = {type(np.dtype(kind)) for kind in ("b1", "i4", "i8", "u1", "f4", "f8")}
+    return [*named, np.ndarray, np.dtype, *kinds]
 
 
 def _damaged_record(path: Path) -> str | None:
@@ -115,13 +176,37 @@ def _reason(error: Exception) -> str:
 def checkpoint_config(checkpoint: dict[str, Any], path: str | Path) -> Config:
     """The configuration that travels inside a checkpoint, as plain data (it is never executed).
 
+    mmengine imports and calls whatever a dotted ``type`` names, such as ``'os.system'``; here such a name is refused.
+
     Raises:
-        UserError: the checkpoint carries none.
+        UserError: the checkpoint carries none, or one that is not to be trusted.
     """
     text = checkpoint.get("meta", {}).get("config_json")
     if text is None:
         raise UserError(f"{path}: the checkpoint carries no configuration; name the one it was trained with by --config")
     try:
-        return Config(json.loads(text))
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise UserError(f"{path}: the configuration inside cannot be read ({error}); name the one it was trained with") from error
+        config = json.loads(text)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: the configuration inside is not JSON ({error}); name the right one by --config") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{path}: the configuration inside is no dictionary; name the right one by --config")
+    wrong = next(_dotted_types(config), None)
+    if wrong:
+        raise UserError(
+            f"{path}: the configuration inside is refused, its type {wrong!r} could run code; name one that you trust by --config"
+        )
+    try:
+        return Config(config)
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: the configuration inside cannot be used ({error}); name the right one by --config") from error
+
+
+def _dotted_types(value: Any) -> Iterator[str]:
+    """Every ``type`` below a value that is no bare name; ``mmseg.Name`` is one too many, since a module may have that name."""
+    if isinstance(value, dict):
+        if "." in str(value.get("type", "")):
+            yield str(value["type"])
+        if "." in str(value.get("_scope_", "")):
+            yield str(value["_scope_"])
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _dotted_types(inner)

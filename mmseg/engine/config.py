@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
+from mmseg.compat.old_config import is_old, upgrade_config
 from mmseg.engine.preflight.config import config_findings
 from mmseg.engine.preflight.finding import ERROR
 from mmseg.utils.errors import UserError, nearest
 
 __all__ = ["check_config", "load_config", "merge_options"]
 
-__all__ = ["check_config", "load_config"]
-
-def load_config(path: str | Path, cfg_options: dict[str, Any] | None = None) -> Config:
+def load_config(path: str | Path, cfg_options: dict[str, Any] | None = None, tell: bool = True) -> Config:
     """Read a Python configuration with its ``_base_`` files, environment values and overrides.
 
-    ``{{$NAME:default}}`` stands for an environment value; an empty one counts as unset.
+    ``{{$NAME:default}}`` stands for an environment value; an empty one counts as unset. A configuration of mmsegmentation 0.x
+    is translated, overrides that use its own keys included (docs/compatibility.md).
 
     Args:
         path: of the configuration.
         cfg_options: overrides by dotted key, such as ``{'model.backbone.depth': 34}``.
+        tell: print what a translation did, on stderr.
 
     Raises:
         UserError: the file is missing or faulty, or an override names no place in it.
@@ -39,17 +41,31 @@ def load_config(path: str | Path, cfg_options: dict[str, Any] | None = None) -> 
             config = Config.fromfile(str(path))
         except Exception as error:  # a config is a program of the user's: it can fail in any way
             raise UserError(f"{path}: cannot be read as a config: {type(error).__name__}: {error}") from error
-    return merge_options(config, cfg_options or {})
+    options = dict(cfg_options or {})
+    if _is_old(config):
+        merge_options(config, {key: options.pop(key) for key in list(options) if key.partition(".")[0] in config})
+        config, notes = upgrade_config(config)
+        if tell:
+            print(f"note: {path} is a config of mmsegmentation 0.x; translated:\n{notes}", file=sys.stderr)
+    merge_options(config, options)
+    return config
 
 
-def merge_options(config: Config, cfg_options: dict[str, Any]) -> Config:
+def _is_old(config: Config) -> bool:
+    try:
+        return is_old(config)
+    except UserError as error:
+        raise UserError(f"{config.filename}: {error}") from error
+
+
+def merge_options(config: Config, options: dict[str, Any]) -> Config:
     """Override values of a configuration in place, by dotted key.
 
     Raises:
         UserError: an override names no place in it.
     """
     try:
-        config.merge_from_dict(cfg_options)
+        config.merge_from_dict(options)
     except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
         raise UserError(f"--cfg-options does not fit {config.filename}: {error}") from error
     return config

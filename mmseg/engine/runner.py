@@ -4,23 +4,36 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import time
+from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import mmengine
 import numpy as np
 import torch
-from mmengine.dist import all_gather_object, is_main_process
+from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper, revert_sync_batchnorm
 from mmengine.runner import BaseLoop, Runner
 from mmengine.runner.checkpoint import weights_to_cpu
 from torch import nn
 
+from mmseg.compat.weights import LoadReport, match_weights
+from mmseg.engine.agreement import COLLECTIVE_TIMEOUT
 from mmseg.engine.checkpoint import FORMAT_VERSION, read_checkpoint, write_checkpoint
-from mmseg.engine.hooks import ResumeRandomStateHook
+from mmseg.engine.hooks import NonFiniteGuardHook, ResumeRandomStateHook
+from mmseg.engine.log_window import capture_log_window, restore_log_window
 from mmseg.engine.random_state import capture_random_state
+from mmseg.engine.resuming import (
+    check_resumable,
+    config_differences,
+    newest_readable,
+    resume_candidates,
+    state_differences,
+)
 from mmseg.registry import RUNNERS
 from mmseg.utils.device import default_device, distributed_backend
 from mmseg.utils.errors import UserError
@@ -43,9 +56,16 @@ class LesionRunner(Runner):
         """As mmengine's, but a distributed run without a GPU meets over gloo instead of failing, and a CPU keeps memory."""
         if default_device().type == "cpu":
             keep_freed_memory()
+        options = env_cfg.setdefault("dist_cfg", {})
+        options.setdefault("timeout", COLLECTIVE_TIMEOUT)
         if self.distributed and distributed_backend() == "gloo" and not torch.distributed.is_initialized():
-            torch.distributed.init_process_group("gloo")
+            torch.distributed.init_process_group("gloo", timeout=timedelta(seconds=options["timeout"]))
         super().setup_env(env_cfg)
+
+    def register_default_hooks(self, hooks: dict | None = None) -> None:
+        """As mmengine's, and the guard."""
+        super().register_default_hooks(hooks)
+        self.register_hook(NonFiniteGuardHook())
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """As mmengine's; messages of many lines (environment, configuration, hooks) go to the file only."""
@@ -56,7 +76,8 @@ class LesionRunner(Runner):
         return logger
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
-        """As mmengine's; on a CPU SyncBN is turned into BN and DistributedDataParallel gets no device."""
+        """As mmengine's, in channels-last memory order; on a CPU SyncBN becomes BN and DistributedDataParallel gets no device."""
+        _lay_out(model, torch.channels_last)
         if default_device().type != "cpu":
             return super().wrap_model(model_wrapper_cfg, model)
         model = revert_sync_batchnorm(model)
@@ -68,23 +89,63 @@ class LesionRunner(Runner):
 
     def _init_model_weights(self) -> None:
         """Initialise, and look for pretrained weights, unless all weights come from a checkpoint anyway."""
-        if self._resume_path() is None:
-            super()._init_model_weights()
+        if self._resume_path is not None:
+            return
+        _lay_out(self.model, torch.contiguous_format)  # random numbers are drawn in memory order
+        super()._init_model_weights()
+        _lay_out(self.model, torch.channels_last)
 
+    @cached_property
     def _resume_path(self) -> Path | None:
-        """The checkpoint to resume from: the one named, else the work_dir's latest, else None."""
-        if not self._resume:
-            return None
-        if self._load_from is not None:
-            return Path(self._load_from)
-        latest = Path(self.work_dir, "latest.pth")
-        return latest if latest.is_file() else None
+        """The checkpoint to resume from: the one named, else the work_dir's newest whole one, else None.
+
+        The main process chooses for all.
+
+        Raises:
+            UserError: there is none that is whole, though there are some.
+        """
+        chosen: list[Any] = [None, None]
+        if self._resume and is_main_process():
+            chosen = self._choose()
+        broadcast_object_list(chosen)
+        path, error = chosen
+        if error:
+            raise UserError(error)
+        return path
+
+    def _choose(self) -> list[Any]:
+        """The path or None, and what is wrong or None."""
+        candidates = [Path(self._load_from)] if self._load_from else resume_candidates(self.work_dir)
+        try:
+            path, troubles = newest_readable(candidates) if candidates else (None, [])
+        except UserError as error:
+            return [None, str(error)]
+        for trouble in troubles:
+            self.logger.warning(f"resume: {trouble}")
+        if troubles:
+            self.logger.warning(f"resume: {path} is taken instead, the newest that is whole")
+        return [path, None]
+
+    def train(self) -> nn.Module:
+        """As mmengine's; a run that was stopped by a signal ends with ``SystemExit(128 + signal)`` after its checkpoint."""
+        if self.distributed:
+            self.logger.info(
+                f"{self.world_size} processes over {torch.distributed.get_backend()}; one that waits for the others longer than "
+                f"{self.cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout', COLLECTIVE_TIMEOUT)} s ends the job "
+                "(env_cfg.dist_cfg.timeout)"
+            )
+        model = super().train()
+        stopped_by = getattr(self.train_loop, "stopped_by", 0)
+        if stopped_by:
+            self.logger.warning(f"stopped by {signal.Signals(stopped_by).name} after iteration {self.iter}; go on by --resume")
+            raise SystemExit(128 + stopped_by)
+        return model
 
     def load_or_resume(self) -> None:
         """Load or resume, once; ``resume`` without a checkpoint in the work_dir starts afresh and says so."""
         if self._has_loaded:  # type: ignore[has-type]
             return
-        path = self._resume_path()
+        path = self._resume_path
         if path is not None:
             self.resume(str(path))
         elif self._resume:
@@ -103,28 +164,55 @@ class LesionRunner(Runner):
         return checkpoint
 
     def resume(self, filename: str, *_: Any, **__: Any) -> None:
-        """Continue a run: weights, optimiser, schedules, iteration, sampler position and random state."""
+        """Continue a run: weights, optimiser, schedules, iteration, sampler position, random state and logged means.
+
+        What the checkpoint and the configuration have otherwise is listed, with the one of both that is used.
+
+        Raises:
+            UserError: the checkpoint is damaged, no state of a run, or of a run with another model, optimiser or schedules.
+        """
         checkpoint = self.load_checkpoint(filename)
-        if "optimizer" not in checkpoint:
-            raise UserError(f"{filename}: holds no optimiser state, so it cannot be resumed; start from it by --load-from")
-        meta, schedules = checkpoint["meta"], self.param_schedulers or []
-        if len(schedules) != len(checkpoint["param_schedulers"]):
-            raise UserError(
-                f"{filename}: was written with {len(checkpoint['param_schedulers'])} schedules, but param_scheduler has "
-                f"{len(schedules)}; resume with the config of that run, or start from the weights by --load-from"
-            )
+        check_resumable(checkpoint, filename)
+        if "raw_state_dict" in checkpoint:  # no EMAHook took it
+            self.logger.warning("resume: the averaged weights of the checkpoint are dropped, since the config has no EMAHook")
+            load_weights(self.bare_model, checkpoint["raw_state_dict"], filename)
+        meta = checkpoint["meta"]
+        differences = config_differences(checkpoint, self.cfg) + self._restore_training(checkpoint, filename)
         if meta["seed"] != self.seed:
-            self.logger.warning(f"resume: seed {meta['seed']} is taken from the checkpoint, not {self.seed} of this run")
+            differences.append(f"randomness.seed: {meta['seed']} of the checkpoint is used, not {self.seed} of the config")
             self.set_randomness(**{**self._randomness_cfg, "seed": meta["seed"]})
             self._reseed_sampler(meta["seed"])
+        if len(checkpoint["rng"]) != self.world_size:
+            differences.append(f"processes: {self.world_size} now, {len(checkpoint['rng'])} of the checkpoint; the run goes on, "
+                               "but not bit for bit")
         self.train_loop._iter = meta["iter"]
-        self.optim_wrapper.load_state_dict(checkpoint["optimizer"])
-        for scheduler, state in zip(schedules, checkpoint["param_schedulers"], strict=True):
-            scheduler.load_state_dict(state)
+        restore_log_window(self.message_hub, checkpoint.get("log_window", {}))
         if self.rank < len(checkpoint["rng"]):
             self.register_hook(ResumeRandomStateHook(checkpoint["rng"][self.rank]))
         self.init_source = meta["init"]
+        if differences:
+            self.logger.warning("resume: the checkpoint and the config differ:\n  " + "\n  ".join(differences))
         self.logger.info(f"resumed at iteration {meta['iter']} from {filename}")
+
+    def _restore_training(self, checkpoint: dict[str, Any], filename: str) -> list[str]:
+        """Load the states of optimiser and schedules; tells which of their settings the configuration has otherwise."""
+        schedules, kept = self.param_schedulers or [], checkpoint["param_schedulers"]
+        if len(schedules) != len(kept):
+            raise UserError(
+                f"{filename}: was written with {len(kept)} schedules, but param_scheduler has {len(schedules)}; resume with the "
+                "config of that run, or start from the weights by --load-from"
+            )
+        differences: dict[str, None] = {}
+        for built, group in zip(self.optim_wrapper.param_groups, checkpoint["optimizer"]["param_groups"], strict=False):
+            differences |= dict.fromkeys(state_differences("optim_wrapper.optimizer", group, built))
+        try:
+            self.optim_wrapper.load_state_dict(checkpoint["optimizer"])
+        except ValueError as error:
+            raise UserError(f"{filename}: its optimiser does not fit this one ({error}); start by --load-from") from error
+        for i, (schedule, state) in enumerate(zip(schedules, kept, strict=True)):
+            differences |= dict.fromkeys(state_differences(f"param_scheduler.{i}", state, schedule.state_dict()))
+            schedule.load_state_dict(state)
+        return list(differences)
 
     def _reseed_sampler(self, seed: int) -> None:
         sampler = self.train_dataloader.sampler
@@ -133,7 +221,7 @@ class LesionRunner(Runner):
             sampler.skip(0)
 
     def save_checkpoint(
-        self, out_dir: str, filename: str, iteration: int, metrics: dict | None = None, **_: Any
+        self, out_dir: str, filename: str, iteration: int, metrics: dict | None = None, latest: bool = False, **_: Any
     ) -> Path:
         """Write a checkpoint; every process must call this, the main one writes.
 
@@ -142,6 +230,7 @@ class LesionRunner(Runner):
             filename: in that folder.
             iteration: how many iterations are done.
             metrics: of the validation that this checkpoint is kept for.
+            latest: make ``latest.pth`` in that folder the same file.
 
         Returns:
             the path written.
@@ -155,11 +244,12 @@ class LesionRunner(Runner):
             optimizer=self.optim_wrapper.state_dict(),
             param_schedulers=[s.state_dict() for s in self.param_schedulers or []],
             rng=rng,
+            log_window=capture_log_window(self.message_hub, self.log_processor),
             sampler=dict(iter=iteration, seed=self.seed, world_size=self.world_size),
             meta=self._meta(iteration, metrics),
         )
         self.call_hook("before_save_checkpoint", checkpoint=checkpoint)
-        write_checkpoint(checkpoint, path)
+        write_checkpoint(checkpoint, path, latest)
         self.logger.info(f"checkpoint written: {path}")
         return path
 
@@ -170,6 +260,7 @@ class LesionRunner(Runner):
             format_version=FORMAT_VERSION,
             iter=iteration,
             seed=self.seed,
+            config_name=Path(self.cfg.filename).stem if self.cfg.filename else None,
             config_json=json.dumps(self.cfg.to_dict()),
             classes=list(info["classes"]),
             palette=[list(colour) for colour in info["palette"]],
@@ -189,33 +280,36 @@ class LesionRunner(Runner):
         return self.model.module if is_model_wrapper(self.model) else self.model
 
 
-def load_weights(model: nn.Module, state_dict: dict[str, torch.Tensor], source: str | Path, strict: bool = True) -> None:
-    """Load weights into a model and tell every difference at once.
+def _lay_out(model: nn.Module, order: torch.memory_format) -> None:
+    """Put the weights into a memory order, in place; torch's annotations do not know this form of ``to``."""
+    model.to(memory_format=order)  # type: ignore[call-overload]
+
+
+def load_weights(
+    model: nn.Module, state_dict: dict[str, torch.Tensor], source: str | Path, strict: bool = True
+) -> LoadReport:
+    """Load weights into a model, whoever named them, and tell every difference at once.
 
     Args:
         model: to be filled.
-        state_dict: tensors by name; a prefix ``module.`` is dropped.
+        state_dict: tensors by name, see :func:`mmseg.compat.match_weights`.
         source: file name for the message.
         strict: differences are an error; else tensors that do not fit are left out, which is logged.
+
+    Returns:
+        what was loaded, renamed, left out and missing; logged where the names are another project's.
 
     Raises:
         UserError: names or shapes differ (strict), or nothing fits at all.
     """
-    weights = {str(name).removeprefix("module."): tensor for name, tensor in state_dict.items()}
-    own = model.state_dict()
-    missing = [name for name in own if name not in weights]
-    unexpected = [name for name in weights if name not in own]
-    shapes = [
-        f"{name}: got {tuple(weights[name].shape)}, expected {tuple(own[name].shape)}"
-        for name in own if name in weights and weights[name].shape != own[name].shape
-    ]
-    if missing or unexpected or shapes:
-        text = f"{source} does not fit the model: " + "; ".join(
-            f"{len(names)} tensors {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
-            for what, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes)) if names
-        )
-        if strict or len(missing) + len(shapes) == len(own):
-            raise UserError(f"{text}. Was it trained with another config, or other classes?")
-        MMLogger.get_current_instance().warning(text)
-    fitting = {k: v for k, v in weights.items() if k in own and v.shape == own[k].shape}
+    fitting, report = match_weights(state_dict, model.state_dict(), str(source))
+    wrong = f"{source} does not fit the model: {report.differences}"
+    if report.differences and (strict or not fitting):
+        raise UserError(f"{wrong}. Was it trained with another config, or other classes?")
+    logger = MMLogger.get_current_instance()
+    if report.differences:
+        logger.warning(f"{wrong}\n{report}")
+    elif report.renamed or report.left_out:
+        logger.info(str(report))
     model.load_state_dict(fitting, strict=False)
+    return report

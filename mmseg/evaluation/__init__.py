@@ -1,5 +1,6 @@
 """Metrics. Nothing here knows a model."""
 
+from mmseg.evaluation.iou_metric import IoUMetric
 from mmseg.evaluation.lesion_metric import LesionMetric
 
-__all__ = ["LesionMetric"]
+__all__ = ["IoUMetric", "LesionMetric"]

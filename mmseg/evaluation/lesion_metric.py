@@ -2,149 +2,168 @@
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from mmengine.dist import all_gather_object, get_dist_info, is_main_process
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
+from torch import Tensor
 
+from mmseg.evaluation.average_precision import AUPR11_THRESHOLDS
+from mmseg.evaluation.bootstrap import COARSE_BINS, bootstrap_intervals
+from mmseg.evaluation.lesion_regions import region_counts
+from mmseg.evaluation.lesion_scores import SCORES, format_table, score_arrays, score_table
+from mmseg.evaluation.result_files import write_results
+from mmseg.evaluation.score_histogram import ScoreHistogram
 from mmseg.registry import METRICS
-from mmseg.structures import IGNORE
-from mmseg.version import __version__
 
-__all__ = ["LesionMetric", "lesion_scores"]
-
-SCORES = ("IoU", "Dice", "sensitivity", "precision")
-NOT_MEASURED = ("AP", "AUPR11")
-"""Keys of ``metrics.json`` that this version does not compute; they are null."""
-
-THRESHOLD = 0.5
+__all__ = ["LesionMetric"]
 
 
 @METRICS.register_module()
 class LesionMetric(BaseMetric):
-    """IoU, Dice, sensitivity and precision a lesion and their mean, from counts pooled over all images at ``p > 0.5``.
+    """IoU, Dice, sensitivity and precision at ``p > 0.5``, AP and AUPR11: a lesion and their mean, pooled over all images.
 
+    Counts are made on the device of the probabilities; what is kept does not grow with the images but for some 35 KB each.
     Pixels whose target is 255 count nowhere. A lesion that occurs in no image of the set has no score: it is shown as n/a and
-    left out of the means, and the table says so. Protocol: docs/metrics.md.
+    left out of the means, and the table says so. Protocol: docs/metrics.md. In the log: ``lesion/mIoU, mDice, msensitivity,
+    mprecision, mAP, mAUPR11`` and ``lesion/<score>.<lesion>``, 0 to 1.
+
+    With ``out_dir`` it also counts lesions one by one, draws intervals, and writes ``metrics.json``, ``details.json`` and
+    ``per_image.csv``.
 
     Args:
-        out_dir: folder for ``metrics.json``, ``details.json`` and ``per_image.csv``; None writes nothing.
+        out_dir: folder of the files; None writes nothing.
+        thresholds: by lesion, those tuned for the model, for the scores ``*_tuned`` of ``details.json``; 0.5 where not named.
+        quantised: why the probabilities are not the model's own float32, which falsifies AUPR11: it becomes null.
+        bootstrap: how often images are drawn for the intervals.
+        seed: of these draws.
         collect_device: 'cpu' or 'gpu', where the counts of several processes meet.
         prefix: of the metrics' names in the log.
     """
 
     default_prefix = "lesion"
 
-    def __init__(self, out_dir: str | None = None, collect_device: str = "cpu", prefix: str | None = None) -> None:
+    def __init__(
+        self, out_dir: str | None = None, thresholds: Mapping[str, float] | None = None, quantised: str | None = None,
+        bootstrap: int = 1000, seed: int = 0, collect_device: str = "cpu", prefix: str | None = None,
+    ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.out_dir = out_dir
+        self.thresholds = dict(thresholds or {})
+        self.quantised = quantised
+        self.bootstrap, self.seed = bootstrap, seed
+        self._pooled: list[ScoreHistogram] = []
+        self._last: dict | None = None
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Count true positives, false positives and false negatives of every image, on its device.
+        """Count every image, on its device.
 
         Args:
             data_batch: unused.
             data_samples: with ``probabilities`` ``(C, H, W)`` in [0, 1] and ``gt_sem_seg`` ``(C, H, W)`` in {0, 1, 255}.
 
         Raises:
-            ValueError: the two differ in shape.
+            ValueError: the two differ in shape, or a probability is not between 0 and 1.
         """
         for sample in data_samples:
-            probabilities, truth = sample["probabilities"]["data"], sample["gt_sem_seg"]["data"]
-            if probabilities.shape != truth.shape:
-                raise ValueError(
-                    f"{sample['img_path']}: got probabilities {tuple(probabilities.shape)}, expected {tuple(truth.shape)} as "
-                    "the truth; LesionMetric needs multi-label truth at the original resolution (test_mode=True)"
-                )
-            truth = truth.to(probabilities.device)
-            predicted = (probabilities > THRESHOLD) & (truth != IGNORE)
-            positive = truth == 1
-            hits = (predicted & positive).flatten(1).sum(1)
-            counts = [hits, predicted.flatten(1).sum(1) - hits, positive.flatten(1).sum(1) - hits]
-            self.results.append(dict(image=Path(sample["img_path"]).name, counts=[c.tolist() for c in counts]))
+            if get_dist_info()[1] > 1:  # the last image of a process may be one that fills up: see evaluate
+                self._last, sample = sample, self._last
+            if sample is not None:
+                self._count(sample)
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Bring the counts of all processes together and score them.
+
+        With several processes mmengine hands out images in turn and fills up with repeated ones, at most one a process, its
+        last; it drops their results by their position. The pooled counts drop the same.
+
+        Args:
+            size: images of the set.
+        """
+        rank, world = get_dist_info()
+        if self._last is not None:
+            self._count(self._last, pool=len(self.results) * world + rank < size)
+            self._last = None
+        if world > 1:
+            states = all_gather_object([histogram.state() for histogram in self._pooled])
+            for state in (s for r, s in enumerate(states) if r != rank and is_main_process()):
+                for histogram, other in zip(self._pooled, state, strict=True):
+                    histogram.add_state(other)
+        try:
+            return super().evaluate(size)
+        finally:
+            self._pooled = []
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
-        """Pool, score, print the table, write the files; the scores in percent are for reading only.
+        """Score, print the table, write the files; percent is for reading only.
 
         Returns:
-            ``mIoU, mDice, msensitivity, mprecision`` and ``<score>.<lesion>``, 0 to 1; n/a is left out.
+            ``m<score>`` and ``<score>.<lesion>``, 0 to 1; n/a is left out.
         """
-        classes = tuple(self.dataset_meta["classes"])
-        scores = lesion_scores(results, classes)
-        print_log(f"results over {len(results)} images, percent\n{format_table(scores)}", logger="current")
-        print(f"\n{format_table(scores)}\n", flush=True)
+        classes = tuple(self.dataset_meta["classes"])  # type: ignore[index]
+        precisions = [histogram.average_precision() or (np.nan, np.nan) for histogram in self._pooled]
+        above, lesion = (sum(r[key] for r in results) for key in ("above", "lesion"))
+        arrays = {**score_arrays(above[:, :11, 0], above[:, :11, 1], lesion), "AP": np.array([ap for ap, _ in precisions])}
+        if self.quantised:
+            arrays["AUPR11"] = np.full(len(classes), np.nan)
+        scores = score_table(arrays, classes)
+        intervals = None
         if self.out_dir is not None:
-            self._write(Path(self.out_dir), scores, results, classes)
+            intervals = bootstrap_intervals(results, classes, arrays["AP"], self.bootstrap, self.seed)
+            for of_lesion in intervals.values() if self.quantised else ():
+                of_lesion["AUPR11"] = None
+            errors = dict(zip(classes, (None if np.isnan(error) else error for _, error in precisions), strict=True))
+            write_results(
+                Path(self.out_dir), scores, intervals, results, self._pooled, ap_error=errors,
+                thresholds=self._tuned(), quantised=self.quantised, bootstrap=dict(samples=self.bootstrap, seed=self.seed),
+            )
+        table = format_table(scores, intervals["mean"] if intervals else None)
+        print_log(f"results over {len(results)} images, percent\n{table}", logger="current")
+        print(f"\n{table}\n", flush=True)
         means = {f"m{name}": scores["mean"][name] for name in SCORES}
         single = {f"{name}.{lesion}": scores[lesion][name] for lesion in classes for name in SCORES}
         return {name: value for name, value in {**means, **single}.items() if value is not None}
 
-    def _write(self, folder: Path, scores: dict, results: list[dict], classes: tuple[str, ...]) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "metrics.json").write_text(json.dumps(scores, indent=2) + "\n")
-        details = dict(
-            images=len(results),
-            threshold=f"p > {THRESHOLD}",
-            pooling="true and false positives and negatives summed over all images, original resolution",
-            not_measured=list(NOT_MEASURED),
-            absent=[lesion for lesion in classes if scores[lesion]["Dice"] is None],
-            version=__version__,
-        )
-        (folder / "details.json").write_text(json.dumps(details, indent=2) + "\n")
-        with (folder / "per_image.csv").open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["image", "lesion", "true_positive", "false_positive", "false_negative", *SCORES])
-            for result in results:
-                single = lesion_scores([result], classes)
-                for c, lesion in enumerate(classes):
-                    writer.writerow([result["image"], lesion, *(k[c] for k in result["counts"]), *_row(single[lesion])])
+    def _tuned(self) -> dict[str, float]:
+        return {lesion: float(self.thresholds.get(lesion, 0.5)) for lesion in self.dataset_meta["classes"]}  # type: ignore[index]
 
-
-def lesion_scores(results: Sequence[dict], classes: Sequence[str]) -> dict[str, dict[str, float | None]]:
-    """Scores from pooled counts.
-
-    Args:
-        results: each with ``counts``, three lists (true positive, false positive, false negative) of one number a lesion.
-        classes: the lesions.
-
-    Returns:
-        the dictionary of ``metrics.json``: a lesion's scores by name, 0 to 1, null where the lesion occurs in no image;
-        ``mean`` over the lesions that have them. With true pixels but no predicted one, precision is 0 (the field's rule).
-    """
-    scores: dict[str, dict[str, float | None]] = {}
-    for c, lesion in enumerate(classes):
-        tp, fp, fn = (sum(r["counts"][k][c] for r in results) for k in range(3))
-        values: dict[str, float | None] = dict.fromkeys((*SCORES, *NOT_MEASURED))
-        if tp + fn:
-            values.update(
-                IoU=tp / (tp + fp + fn), Dice=2 * tp / (2 * tp + fp + fn), sensitivity=tp / (tp + fn),
-                precision=tp / (tp + fp) if tp + fp else 0.0,
+    def _count(self, sample: dict, pool: bool = True) -> None:
+        """Keep the counts of one image, and add them to those of all images."""
+        name = sample["img_path"]
+        probabilities, truth = sample["probabilities"]["data"], sample["gt_sem_seg"]["data"]
+        if probabilities.shape != truth.shape:
+            raise ValueError(
+                f"{name}: got probabilities {tuple(probabilities.shape)}, expected {tuple(truth.shape)} as "
+                "the truth; LesionMetric needs multi-label truth at the original resolution (test_mode=True)"
             )
-        scores[lesion] = values
-    present = [scores[lesion] for lesion in classes if scores[lesion]["Dice"] is not None]
-    scores["mean"] = dict.fromkeys((*SCORES, *NOT_MEASURED))
-    if present:
-        scores["mean"].update({name: sum(s[name] or 0.0 for s in present) / len(present) for name in SCORES})
-    return scores
+        truth = truth.to(probabilities.device)
+        try:
+            counted = [
+                ScoreHistogram.of_image(p, t, (*AUPR11_THRESHOLDS, tuned))
+                for p, t, tuned in zip(probabilities, truth, self._tuned().values(), strict=True)
+            ]
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+        self.results.append(self._of_image(Path(name).name, counted, probabilities, truth))
+        if not self._pooled:
+            self._pooled = [ScoreHistogram(AUPR11_THRESHOLDS, probabilities.device) for _ in counted]
+        for histogram, more in zip(self._pooled, counted, strict=True):
+            if pool:
+                histogram.add(more)
 
-
-def format_table(scores: dict[str, dict[str, float | None]]) -> str:
-    """The scores as a text table in percent, n/a where a lesion does not occur, which a last line tells."""
-    lines = [f"{'lesion':<8}" + "".join(f"{name:>13}" for name in SCORES)]
-    for lesion, values in scores.items():
-        if lesion == "mean":
-            lines.append("-" * len(lines[0]))
-        cells = ("n/a" if (v := values[name]) is None else f"{100 * v:.2f}" for name in SCORES)
-        lines.append(f"{lesion:<8}" + "".join(f"{cell:>13}" for cell in cells))
-    absent = [lesion for lesion, values in scores.items() if lesion != "mean" and values["Dice"] is None]
-    if absent:
-        lines.append(f"n/a: no true pixel of {', '.join(absent)} in this set; left out of the mean")
-    return "\n".join(lines)
-
-
-def _row(values: dict[str, float | None]) -> list[str]:
-    return ["" if (v := values[name]) is None else f"{v:.6f}" for name in SCORES]
+    def _of_image(self, name: str, counted: list[ScoreHistogram], probabilities: Tensor, truth: Tensor) -> dict[str, Any]:
+        """What is kept of one image: ``above`` ``(C, 12, 2)``, ``lesion`` ``(C,)`` and, for the files, the rest."""
+        kept: dict[str, Any] = dict(
+            image=name,
+            above=np.stack([histogram.counts_above() for histogram in counted]),
+            lesion=np.array([histogram.pixels()[0] for histogram in counted]),
+        )
+        if self.out_dir is not None:
+            kept["AP"] = [(histogram.average_precision() or (np.nan,))[0] for histogram in counted]
+            kept["coarse"] = np.stack([histogram.coarse(COARSE_BINS) for histogram in counted]).astype(np.int32)
+            kept["regions"] = np.stack([region_counts(p, t) for p, t in zip(probabilities, truth, strict=True)])
+        return kept

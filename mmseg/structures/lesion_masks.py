@@ -18,21 +18,23 @@ _FLATTEN_ORDER = (2, 1, 3, 0)
 
 
 def pack_masks(masks: Tensor) -> Tensor:
-    """Pack binary masks into one byte a pixel.
+    """Pack masks into one byte a pixel.
 
     Args:
-        masks: ``(..., C, H, W)`` uint8 or bool, non-zero where the lesion is, C at most 7.
+        masks: ``(..., C, H, W)`` uint8 or bool, non-zero where the lesion is, 255 where ignored; C at most 7.
 
     Returns:
-        uint8 ``(..., H, W)``; bit c is lesion c.
+        uint8 ``(..., H, W)``; bit c is lesion c, and :data:`IGNORE` is what any lesion ignores.
     """
-    bits = (masks != 0).to(torch.uint8)
+    bits = masks.to(torch.uint8)
     weights = (2 ** torch.arange(masks.shape[-3], device=masks.device)).to(torch.uint8)
-    return (bits * weights[:, None, None]).sum(-3, dtype=torch.uint8)
+    ignored = bits == IGNORE
+    packed = ((bits != 0) * weights[:, None, None]).sum(-3, dtype=torch.uint8)
+    return packed.masked_fill_(ignored.any(-3), IGNORE)
 
 
 def unpack_masks(packed: Tensor, num_classes: int = len(LESIONS)) -> Tensor:
-    """The inverse of :func:`pack_masks`; a byte of 255 becomes :data:`IGNORE` in every channel.
+    """The inverse of :func:`pack_masks`; a byte of :data:`IGNORE` becomes that in every channel.
 
     Args:
         packed: uint8 ``(..., H, W)``.
@@ -41,9 +43,9 @@ def unpack_masks(packed: Tensor, num_classes: int = len(LESIONS)) -> Tensor:
     Returns:
         uint8 ``(..., C, H, W)`` in {0, 1, 255}.
     """
-    shifts = torch.arange(num_classes, device=packed.device, dtype=torch.uint8)[:, None, None]
-    masks = (packed.unsqueeze(-3) >> shifts) & 1
-    return torch.where(packed.unsqueeze(-3) == IGNORE, torch.full_like(masks, IGNORE), masks)
+    bits = 2 ** torch.arange(num_classes, device=packed.device, dtype=torch.uint8)
+    masks = (packed.unsqueeze(-3) & bits[:, None, None]).clamp_(max=1)
+    return masks.bitwise_or_((packed == IGNORE).view(torch.uint8).mul_(IGNORE).unsqueeze(-3))
 
 
 def flatten_masks(masks: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from mmseg.utils.errors import UserError
 
 __all__ = [
-    "default_device", "distributed_backend", "get_rng_state", "gpu_report", "has_native_bfloat16", "peak_memory",
+    "default_device", "distributed_backend", "free_memory", "get_rng_state", "gpu_report", "has_native_bfloat16", "peak_memory",
     "reset_peak_memory", "resolve_device", "set_rng_state",
 ]
 
@@ -39,6 +39,11 @@ def resolve_device(name: str | None) -> torch.device:
 def distributed_backend() -> str:
     """The collective library for the devices of this machine: 'nccl' or 'gloo'."""
     return "nccl" if torch.cuda.is_available() else "gloo"
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that are free on a GPU."""
+    return torch.cuda.mem_get_info(device)[0]
 
 
 def has_native_bfloat16(device_type: str) -> bool:

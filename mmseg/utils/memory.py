@@ -1,13 +1,15 @@
-"""How the C library treats memory that tensors give back."""
+"""Main memory: how much there is, and how the C library treats what tensors give back."""
 
 from __future__ import annotations
 
 import ctypes
+import os
+from pathlib import Path
 
-__all__ = ["keep_freed_memory"]
+__all__ = ["available_memory", "keep_freed_memory"]
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h of glibc
-_NEVER = 2 ** 31 - 1
+_NEVER = -1  # as a size, the largest; the largest int would be 2 GiB, less than a step holds
 
 
 def keep_freed_memory() -> bool:
@@ -24,3 +26,17 @@ def keep_freed_memory() -> bool:
     if mallopt is None:
         return False
     return all([mallopt(_M_MMAP_THRESHOLD, 2 ** 30), mallopt(_M_TRIM_THRESHOLD, _NEVER), mallopt(_M_TOP_PAD, 2 ** 28)])
+
+
+def available_memory() -> int:
+    """Bytes of main memory that this process may still take: what the system has, within the limit of a container."""
+    meminfo = Path("/proc/meminfo")
+    if meminfo.is_file():
+        lines = dict(line.split(":") for line in meminfo.read_text().splitlines())
+        free = int(lines["MemAvailable"].split()[0]) * 1024
+    else:
+        free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    if limit.is_file() and used.is_file() and (most := limit.read_text().strip()) != "max":
+        free = min(free, max(0, int(most) - int(used.read_text())))
+    return free

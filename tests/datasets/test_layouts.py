@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-from mmengine.logging import MMLogger
 from PIL import Image
+from releases import COUNTS, SHAPE, name, picture, write, write_idrid, write_label_maps, write_tidy
 
 from mmseg.datasets import IDRiDDataset, LesionDataset, SyntheticFundusDataset
 from mmseg.datasets.reading import read_mask
@@ -19,81 +18,12 @@ from mmseg.registry import DATASETS
 from mmseg.structures import LESIONS
 from mmseg.utils.errors import UserError
 
-SHAPE = (40, 60)
-COUNTS = {"train": 3, "test": 2}
-LABEL_OF = {"EX": 1, "HE": 2, "SE": 3, "MA": 4}
-"""M2MRF's coding of label maps."""
-
-
-def picture(split: str, number: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """A photograph and its masks, which do not overlap; the second of each split has no SE, the first of test no HE."""
-    random = np.random.RandomState(100 * (split == "test") + number)
-    which = random.randint(0, 9, SHAPE)
-    masks = {lesion: (which == c + 1).astype(np.uint8) for c, lesion in enumerate(LESIONS)}
-    if number == 1:
-        del masks["SE"]
-    if split == "test" and number == 0:
-        del masks["HE"]
-    return random.randint(0, 256, (*SHAPE, 3)).astype(np.uint8), masks
-
-
-def name(split: str, number: int) -> str:
-    return f"IDRiD_{number + 1 + 54 * (split == 'test'):02d}"
-
-
-def write(array: np.ndarray, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(array).save(path)
-
-
-def every() -> list[tuple[str, int]]:
-    return [(split, number) for split, count in COUNTS.items() for number in range(count)]
-
-
-def write_official(root: Path) -> None:
-    """As "A. Segmentation" is unzipped: palette TIFFs, and one RGBA with alpha 255 everywhere (IDRiD_81_EX.tif)."""
-    splits = {"train": "a. Training Set", "test": "b. Testing Set"}
-    kinds = {
-        "MA": "1. Microaneurysms", "HE": "2. Haemorrhages", "EX": "3. Hard Exudates", "SE": "4. Soft Exudates",
-        "OD": "5. Optic Disc",
-    }
-    for split, number in every():
-        image, masks = picture(split, number)
-        write(image, root / "1. Original Images" / splits[split] / f"{name(split, number)}.jpg")
-        truths = root / "2. All Segmentation Groundtruths" / splits[split]
-        for lesion, mask in {**masks, "OD": np.ones(SHAPE, np.uint8)}.items():
-            path = truths / kinds[lesion] / f"{name(split, number)}_{lesion}.tif"
-            if (split, number, lesion) == ("test", 1, "EX"):
-                write(np.dstack([mask * np.uint8(255), mask * 0, mask * 0, np.full_like(mask, 255)]), path)
-                continue
-            coded = Image.frombytes("P", SHAPE[::-1], mask.tobytes())
-            coded.putpalette([0, 0, 0, 255, 0, 0] + [0] * 762)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            coded.save(path)
-    (root / "1. Original Images" / "a. Training Set" / "Thumbs.db").write_bytes(b"what Windows leaves")
-
-
-def write_tidy(root: Path) -> None:
-    for split, number in every():
-        image, masks = picture(split, number)
-        write(image, root / "images" / split / f"{name(split, number)}.jpg")
-        for lesion, mask in masks.items():
-            write(mask * np.uint8(255), root / "masks" / split / lesion / f"{name(split, number)}_{lesion}.png")
-
-
-def write_label_maps(root: Path) -> None:
-    for split, number in every():
-        image, masks = picture(split, number)
-        write(image, root / "images" / split / f"{name(split, number)}.jpg")
-        labels = sum((LABEL_OF[lesion] * mask for lesion, mask in masks.items()), np.zeros(SHAPE, np.uint8))
-        write(labels, root / "labels" / split / f"{name(split, number)}.png")
-
 
 @pytest.fixture(scope="module")
 def roots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """One root for every way to name the same set; read only."""
     folder = tmp_path_factory.mktemp("layouts")
-    write_official(folder / "official" / "A. Segmentation")
+    write_idrid(folder / "official" / "A. Segmentation")
     write_tidy(folder / "tidy")
     write_label_maps(folder / "labels")
     return {
@@ -143,18 +73,6 @@ def test_the_masks_of_a_test_keep_the_photographs_size(test_mode: bool, truth: t
     assert (sample.img_shape, sample.ori_shape) == ((20, 30), SHAPE)
 
 
-@pytest.fixture
-def logged() -> Any:
-    """What mmengine's logger got."""
-    records: list[logging.LogRecord] = []
-    handler = logging.Handler()
-    handler.emit = records.append  # type: ignore[method-assign]
-    logger = MMLogger.get_current_instance()
-    logger.addHandler(handler)
-    yield records
-    logger.removeHandler(handler)
-
-
 def test_a_count_that_differs_from_the_release_is_a_warning(roots: dict[str, Path], logged: list[logging.LogRecord]) -> None:
     IDRiDDataset(str(roots["tidy"]), "test")
     (record,) = [r for r in logged if r.levelno == logging.WARNING]
@@ -188,7 +106,7 @@ def masks_of_another_name(root: Path) -> None:
 
 
 def official_without_truths(root: Path) -> None:
-    write_official(root)
+    write_idrid(root)
     for path in root.rglob("*.tif"):
         path.unlink()
 
@@ -281,8 +199,8 @@ def test_a_real_photograph(idrid_root: Path) -> None:
 def test_a_label_map_with_other_values_or_a_missing_one_is_an_error(tmp_path: Path) -> None:
     for folder in ("images/train", "labels/train"):
         (tmp_path / folder).mkdir(parents=True)
-    for name in ("a", "b"):
-        cv2.imwrite(str(tmp_path / f"images/train/{name}.jpg"), np.zeros((20, 30, 3), np.uint8))
+    for stem in ("a", "b"):
+        cv2.imwrite(str(tmp_path / f"images/train/{stem}.jpg"), np.zeros((20, 30, 3), np.uint8))
     cv2.imwrite(str(tmp_path / "labels/train/a.png"), np.full((20, 30), 5, np.uint8))
     with pytest.raises(UserError, match=r"no label map for 1 images \(b.jpg"):
         len(IDRiDDataset(data_root=str(tmp_path)))

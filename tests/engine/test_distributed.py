@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from comparing import logged, state_differences
 from mmengine.config import Config
 from mmengine.runner import Runner
 from mmengine.structures import PixelData
@@ -46,23 +47,36 @@ def gradients(config: dict[str, Any], slots: list[int], distributed: bool) -> di
     return {name.removeprefix("module."): p.grad for name, p in wrapped.named_parameters() if p.grad is not None}
 
 
-def worker(rank: int, train: Config, test: Config, folder: str) -> None:
-    """What each of the two processes does: gradients over its half of the samples, then its share of the test images."""
+def worker(rank: int, train: Config, test: Config, runs: tuple[Config, Config], folder: str) -> None:
+    """What each of the two processes does: gradients over its half of the samples, then its share of the test images, then a
+    training run and the same again from the middle."""
     os.environ.update(RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK=str(rank))
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     torch.save(gradients(train.to_dict(), [rank, rank + 2], distributed=True), f"{folder}/{rank}.pth")
     build_runner(test).test()
+    for config in runs:
+        runner = build_runner(config)
+        torch.manual_seed(100 + rank)  # each process draws its own numbers, to be found again in the resumed run
+        runner.train()
     torch.distributed.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
 def two_processes(run_config: MakeConfig, speckled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with each process's gradients, and the scores of both in ``test``."""
+    """The folder with each process's gradients, the scores of both in ``test``, and two runs in ``whole`` and ``resumed``."""
     folder = tmp_path_factory.mktemp("two")
     test = run_config(
         folder / "w", load_from=str(speckled), launcher="pytorch", test_evaluator__out_dir=str(folder / "test")
     )
-    torch.multiprocessing.spawn(worker, (run_config(folder), test, str(folder)), nprocs=2)
+    settings = dict(
+        train_cfg__max_iters=4, default_hooks__checkpoint__interval=2, custom_hooks=[dict(type="EMAHook", momentum=0.1)],
+        launcher="pytorch",
+    )
+    runs = (
+        run_config(folder / "whole", **settings),
+        run_config(folder / "resumed", resume=True, load_from=str(folder / "whole/iter_2.pth"), **settings),
+    )
+    torch.multiprocessing.spawn(worker, (run_config(folder), test, runs, str(folder)), nprocs=2)
     return folder
 
 
@@ -100,6 +114,17 @@ def test_an_uneven_number_of_images_is_counted_once(one_process: Path, two_proce
     assert json.loads((two_processes / "test/details.json").read_text())["images"] == 3
     assert json.loads((one_process / "test/metrics.json").read_text())["mean"]["Dice"] > 0
     assert same_scores(one_process / "test", two_processes / "test")
+
+
+def test_a_resumed_run_equals_the_whole_one_bit_for_bit(two_processes: Path) -> None:
+    whole, resumed = two_processes / "whole", two_processes / "resumed"
+    last = read_checkpoint(whole / "iter_4.pth")
+    assert len(last["rng"]) == 2
+    assert last["averaged_steps"] == 4
+    assert not torch.equal(*(rng["torch"]["cpu"] for rng in last["rng"]))
+    assert state_differences(resumed / "iter_4.pth", whole / "iter_4.pth") == []
+    assert logged(resumed) == logged(whole)[2:]
+    assert len(logged(resumed)) == 2
 
 
 def test_two_processes_draw_the_batch_of_one(run_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from comparing import MakeConfig, differences, log, scalars, train
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 from torch import nn
@@ -17,79 +15,17 @@ from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 
 from mmseg.apis import build_runner
 from mmseg.engine import AutocastOptimWrapper, LesionRunner, load_weights
-from mmseg.engine.checkpoint import read_checkpoint, write_checkpoint
-from mmseg.engine.hooks import BatchSeedHook, resume_random_state_hook
+from mmseg.engine.checkpoint import read_checkpoint
 from mmseg.utils.errors import UserError
 
 GOLDEN = {
     "loss": [2.701043, 2.877486, 2.967634, 2.704962],
-    "refine.loss_bce": [0.054916, 0.124046, 0.158768, 0.056056],
+    "refine.loss_bce": [0.054916, 0.124046, 0.158768, 0.055950],
     "refine.loss_dice": [0.983959, 0.982877, 0.981533, 0.983288],
     "aux.loss_bce": [0.021993, 0.049466, 0.063950, 0.022798],
 }
 """Losses of the tiny configuration: seed 0, float32, CPU, torch 2.13; the last changes of the network or the augmentation that
 move them are meant to be seen here."""
-
-MakeConfig = Callable[..., Config]
-
-
-def train(config: Config) -> LesionRunner:
-    runner = build_runner(config)
-    runner.train()
-    return runner
-
-
-def scalars(work_dir: str | Path) -> list[dict[str, float]]:
-    """What the logger wrote, of all runs in the folder."""
-    files = sorted(Path(work_dir).glob("*/vis_data/scalars.json"))
-    return [json.loads(line) for file in files for line in file.read_text().splitlines()]
-
-
-def log(work_dir: str | Path) -> str:
-    return "".join(file.read_text() for file in Path(work_dir).glob("*/*.log"))
-
-
-def differences(a: Any, b: Any, where: str = "") -> list[str]:
-    """Keys below which two nested checkpoints differ in any bit."""
-    if isinstance(a, torch.Tensor):
-        return [] if a.dtype == b.dtype and torch.equal(a, b) else [where]
-    if isinstance(a, dict):
-        return [d for key in a.keys() | b.keys() for d in differences(a.get(key), b.get(key), f"{where}.{key}")]
-    if isinstance(a, (list, tuple)):
-        unequal = [where] if len(a) != len(b) else []
-        return unequal + [d for i, pair in enumerate(zip(a, b, strict=False)) for d in differences(*pair, f"{where}.{i}")]
-    return [] if a == b else [where]
-
-
-STATE = ("state_dict", "optimizer", "param_schedulers", "rng", "sampler")
-
-
-def state_differences(a: Path, b: Path) -> list[str]:
-    first, second = read_checkpoint(a), read_checkpoint(b)
-    assert set(first["state_dict"])
-    return [d for key in STATE for d in differences(first[key], second[key], key)]
-
-
-@pytest.fixture(scope="module")
-def whole(run_config: MakeConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The work_dir of a run of four iterations that was not interrupted, with a checkpoint after the second; read only."""
-    work_dir = tmp_path_factory.mktemp("whole")
-    train(run_config(work_dir, curves=True, default_hooks__checkpoint__interval=2, log_processor__window_size=1))
-    return work_dir
-
-
-@pytest.fixture
-def resumed(run_config: MakeConfig, whole: Path, tmp_path: Path) -> Callable[..., Path]:
-    """A function that goes on from the whole run's second iteration, found as ``latest.pth``, and gives the new work_dir."""
-
-    def run(**overrides: Any) -> Path:
-        shutil.copy(whole / "iter_2.pth", tmp_path / "latest.pth")
-        torch.manual_seed(12345)  # nothing may depend on what this process drew before
-        train(run_config(tmp_path, resume=True, log_processor__window_size=1, **overrides))
-        return tmp_path
-
-    return run
-
 
 class TestTraining:
     def test_golden_losses(self, whole: Path) -> None:
@@ -127,65 +63,6 @@ class TestTraining:
         assert "System environment" in log(tmp_path)
         assert "System environment" not in console
         assert "Iter(train) [1/1]" in console
-
-
-class TestResume:
-    def test_a_resumed_run_equals_the_whole_one_bit_for_bit(self, resumed: Callable[..., Path], whole: Path) -> None:
-        work_dir = resumed()
-        assert state_differences(work_dir / "iter_4.pth", whole / "iter_4.pth") == []
-        assert [r["step"] for r in scalars(work_dir)] == [3, 4]
-        for mine, theirs in zip(scalars(work_dir), scalars(whole)[2:], strict=True):
-            assert {k: v for k, v in mine.items() if "time" not in k} == {k: v for k, v in theirs.items() if "time" not in k}
-        assert "resumed at iteration 2" in log(work_dir)
-
-    @pytest.mark.parametrize("broken", ["random state", "augmentation"])
-    def test_the_comparison_can_fail(
-        self, resumed: Callable[..., Path], whole: Path, monkeypatch: pytest.MonkeyPatch, broken: str
-    ) -> None:
-        if broken == "random state":  # dropout draws other numbers
-            monkeypatch.setattr(resume_random_state_hook, "restore_random_state", lambda state: None)
-        else:  # crops and colours are those of iteration 0
-            monkeypatch.setattr(BatchSeedHook, "before_train_iter", lambda *_, **__: None)
-        assert any(d.startswith("state_dict") for d in state_differences(resumed() / "iter_4.pth", whole / "iter_4.pth"))
-
-    def test_the_seed_is_the_checkpoints(self, resumed: Callable[..., Path], whole: Path) -> None:
-        work_dir = resumed(randomness__seed=5)
-        assert state_differences(work_dir / "iter_4.pth", whole / "iter_4.pth") == []
-        assert read_checkpoint(work_dir / "iter_4.pth")["meta"]["seed"] == 0
-        assert "seed 0 is taken from the checkpoint, not 5" in log(work_dir)
-
-    def test_another_seed_gives_another_run(self, run_config: MakeConfig, whole: Path, tmp_path: Path) -> None:
-        train(run_config(tmp_path, randomness__seed=5, train_cfg__max_iters=1, param_scheduler=[]))
-        assert scalars(tmp_path)[0]["loss"] != scalars(whole)[0]["loss"]
-        assert read_checkpoint(tmp_path / "iter_1.pth")["meta"]["seed"] == 5
-
-    def test_without_a_checkpoint_it_starts_afresh_and_says_so(
-        self, run_config: MakeConfig, whole: Path, tmp_path: Path
-    ) -> None:
-        pretrained = dict(type="Pretrained", checkpoint=str(tmp_path / "none.pth"))
-        train(run_config(tmp_path, resume=True, model__backbone__init_cfg=pretrained))
-        assert f"no latest.pth in {tmp_path}; training starts afresh" in log(tmp_path)
-        assert "pretrained weights not found" in log(tmp_path)
-        assert state_differences(tmp_path / "iter_4.pth", whole / "iter_4.pth") == []
-
-    def test_from_a_named_checkpoint_and_without_looking_for_pretrained_weights(
-        self, run_config: MakeConfig, whole: Path, tmp_path: Path
-    ) -> None:
-        pretrained = dict(type="Pretrained", checkpoint=str(tmp_path / "none.pth"))
-        train(run_config(tmp_path, resume=True, load_from=str(whole / "iter_2.pth"), model__backbone__init_cfg=pretrained))
-        assert "pretrained weights not found" not in log(tmp_path)
-        assert state_differences(tmp_path / "iter_4.pth", whole / "iter_4.pth") == []
-
-    def test_weights_alone_cannot_be_resumed(self, run_config: MakeConfig, whole: Path, tmp_path: Path) -> None:
-        path = tmp_path / "weights.pth"
-        write_checkpoint(dict(state_dict=read_checkpoint(whole / "iter_2.pth")["state_dict"]), path)
-        with pytest.raises(UserError, match=r"weights\.pth: holds no optimiser state.*--load-from"):
-            train(run_config(tmp_path, resume=True, load_from=str(path)))
-
-    def test_another_number_of_schedules_is_told(self, run_config: MakeConfig, whole: Path, tmp_path: Path) -> None:
-        config = run_config(tmp_path, resume=True, load_from=str(whole / "iter_2.pth"), param_scheduler=[])
-        with pytest.raises(UserError, match="2 schedules"):
-            train(config)
 
 
 class TestCheckpointHook:
@@ -226,7 +103,7 @@ class TestCheckpointHook:
     def test_best_by_a_validation_metric_also_after_a_resume(
         self, run_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        scores = iter([0.1, 0.3, 0.2, 0.25])
+        scores = iter([0.1, 0.3, 0.2, 0.2, 0.25])  # a resumed run repeats the validation of its checkpoint
         monkeypatch.setattr(
             "mmseg.evaluation.lesion_metric.LesionMetric.compute_metrics", lambda self, results: {"mDice": next(scores)}
         )

@@ -13,7 +13,7 @@ import pytest
 import torch
 from mmengine.logging import MMLogger
 from mmengine.structures import PixelData
-from sklearn.metrics import f1_score, jaccard_score, precision_score, recall_score
+from sklearn.metrics import average_precision_score, f1_score, jaccard_score, precision_score, recall_score
 
 from mmseg.evaluation import LesionMetric
 from mmseg.registry import METRICS
@@ -44,20 +44,25 @@ def sample(probabilities: np.ndarray, truth: np.ndarray, name: str = "a.jpg") ->
     return SegDataSample(metainfo=dict(img_path=f"/somewhere/{name}"), **wrapped).to_dict()
 
 
-def evaluate(pairs: list[Pair], out_dir: Path | None = None) -> dict[str, float]:
-    metric = LesionMetric(out_dir=out_dir if out_dir is None else str(out_dir))
+def evaluate(pairs: list[Pair], out_dir: Path | None = None, **arguments: Any) -> dict[str, float]:
+    metric = LesionMetric(out_dir=out_dir if out_dir is None else str(out_dir), **arguments)
     metric.dataset_meta = dict(classes=LESIONS)
     for number, pair in enumerate(pairs):
         metric.process(None, [sample(*pair, name=f"{number}.jpg")])
     return metric.evaluate(len(pairs))
 
 
-def reference(pairs: list[Pair], channel: int) -> dict[str, float]:
+def reference(pairs: list[Pair], channel: int, threshold: float = 0.5) -> dict[str, float]:
     """All pixels of all images in one list, without the ignored ones."""
     truth = np.concatenate([t[channel].ravel() for _, t in pairs])
-    predicted = np.concatenate([p[channel].ravel() for p, _ in pairs]) > 0.5
+    predicted = np.concatenate([p[channel].ravel() for p, _ in pairs]) > threshold
     counted = truth != 255
     return {name: score(truth[counted] == 1, predicted[counted], zero_division=0) for name, score in REFERENCES.items()}
+
+
+def reference_ap(pairs: list[Pair], channel: int) -> float:
+    truth, probabilities = (np.concatenate([pair[i][channel].ravel() for pair in pairs]) for i in (1, 0))
+    return average_precision_score(truth[truth != 255] == 1, probabilities[truth != 255])
 
 
 @pytest.mark.parametrize("ignore", [0.0, 0.3])
@@ -71,6 +76,10 @@ def test_against_scikit_learn_pooled(ignore: float, tmp_path: Path) -> None:
             assert written[lesion][name] == pytest.approx(value, abs=1e-9)
             assert logged[f"lesion/{name}.{lesion}"] == pytest.approx(value, abs=1e-9)
             assert 0.01 < value < 0.99, "nothing to compare"
+    precisions = [reference_ap(pairs, c) for c in range(4)]
+    assert [written[lesion]["AP"] for lesion in LESIONS] == pytest.approx(precisions, abs=1e-3)
+    assert logged["lesion/mAP"] == written["mean"]["AP"] == pytest.approx(np.mean(precisions), abs=1e-3)
+    assert logged["lesion/mAUPR11"] == written["mean"]["AUPR11"] > 0
     for name in REFERENCES:
         mean = np.mean([r[name] for r in references])
         assert written["mean"][name] == pytest.approx(mean, abs=1e-9)
@@ -102,17 +111,17 @@ def test_exactly_half_is_not_a_lesion() -> None:
 
 
 def test_the_files_keys_are_fixed(tmp_path: Path) -> None:
-    """Other programs read them; AP and AUPR11 are named, and null as long as they are not computed."""
+    """Other programs read them."""
     evaluate(random_pairs(), tmp_path)
     written = json.loads((tmp_path / "metrics.json").read_text())
     assert list(written) == ["MA", "HE", "EX", "SE", "mean"]
     assert all(list(values) == KEYS for values in written.values())
-    assert all(values["AP"] is None and values["AUPR11"] is None for values in written.values())
     details = json.loads((tmp_path / "details.json").read_text())
     assert details["images"] == 3
     assert details["threshold"] == "p > 0.5"
-    assert details["not_measured"] == ["AP", "AUPR11"]
     assert details["absent"] == []
+    assert details["null"] == {}
+    assert all(0 <= error < 1e-3 for error in details["ap_error"].values())
     assert {path.name for path in tmp_path.iterdir()} == {"metrics.json", "details.json", "per_image.csv"}
 
 
@@ -130,6 +139,11 @@ def test_every_image_and_lesion_has_a_row(tmp_path: Path) -> None:
         assert [int(row[k]) for k in ("true_positive", "false_positive", "false_negative")] == counts
         for name, value in reference([pairs[image]], channel).items():
             assert row[name] == (f"{value:.6f}" if truth.any() else "")
+        if truth.any():
+            assert float(row["AP"]) == pytest.approx(reference_ap([pairs[image]], channel), abs=1e-3)
+            assert 0 < float(row["AUPR11"]) <= 1
+        else:
+            assert (row["AP"], row["AUPR11"], row["regions"]) == ("", "", "0")
 
 
 def test_an_absent_lesion_has_no_score_and_the_table_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -145,7 +159,7 @@ def test_an_absent_lesion_has_no_score_and_the_table_says_so(tmp_path: Path, cap
     assert json.loads((tmp_path / "details.json").read_text())["absent"] == ["SE"]
     lines = capsys.readouterr().out.splitlines()
     (row,) = {line.strip() for line in lines if line.startswith("SE ")}
-    assert row.split() == ["SE", "n/a", "n/a", "n/a", "n/a"]
+    assert row.split() == ["SE", *["n/a"] * 6]
     assert any("no true pixel of SE in this set" in line and "left out of the mean" in line for line in lines)
 
 
@@ -161,7 +175,8 @@ def test_nothing_predicted_is_a_precision_of_0_not_an_exception(tmp_path: Path) 
         probabilities[0] = 0
     evaluate(pairs, tmp_path)
     written = json.loads((tmp_path / "metrics.json").read_text())
-    assert written["MA"] == dict(IoU=0, Dice=0, sensitivity=0, precision=0, AP=None, AUPR11=None)
+    share = np.mean(np.concatenate([t[0].ravel() for _, t in pairs]))  # p > 0 nowhere: no curve, and all pixels are tied
+    assert written["MA"] == dict(IoU=0, Dice=0, sensitivity=0, precision=0, AP=pytest.approx(share), AUPR11=0)
     assert written["mean"]["Dice"] == pytest.approx(np.mean([0] + [reference(pairs, c)["Dice"] for c in (1, 2, 3)]))
 
 
@@ -173,9 +188,101 @@ def test_the_table_is_in_percent(capsys: pytest.CaptureFixture[str]) -> None:
     pairs = random_pairs()
     evaluate(pairs)
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert ["lesion", "IoU", "Dice", "sensitivity", "precision"] in lines
+    assert ["lesion", *KEYS] in lines
     for c, lesion in enumerate(LESIONS):
-        assert [lesion, *(f"{100 * v:.2f}" for v in reference(pairs, c).values())] in lines
+        assert [lesion, *(f"{100 * v:.2f}" for v in reference(pairs, c).values())] in [line[:5] for line in lines]
+
+
+def test_intervals_stand_beside_the_means(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    evaluate(random_pairs(), tmp_path)
+    intervals = json.loads((tmp_path / "details.json").read_text())["intervals_95"]
+    scores = json.loads((tmp_path / "metrics.json").read_text())
+    assert list(intervals) == [*LESIONS, "mean"]
+    for lesion, of_lesion in intervals.items():
+        for name, (low, high) in of_lesion.items():
+            assert low <= scores[lesion][name] + 1e-9 and scores[lesion][name] <= high + 1e-9
+            assert 0 <= low < high <= 1
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("95 %"))
+    assert row.split()[2:5] == [f"{100 * intervals['mean']['IoU'][0]:.1f}", "to", f"{100 * intervals['mean']['IoU'][1]:.1f}"]
+
+
+def test_the_models_own_thresholds(tmp_path: Path) -> None:
+    pairs = random_pairs()
+    evaluate(pairs, tmp_path, thresholds={"MA": 0.73, "SE": 0.2})
+    tuned = json.loads((tmp_path / "details.json").read_text())["tuned"]
+    assert [tuned[lesion]["threshold"] for lesion in LESIONS] == [0.73, 0.5, 0.5, 0.2]
+    for c, lesion in enumerate(LESIONS):
+        for name, value in reference(pairs, c, tuned[lesion]["threshold"]).items():
+            assert tuned[lesion][f"{name}_tuned"] == pytest.approx(value)
+    assert tuned["mean"]["Dice_tuned"] == pytest.approx(np.mean([tuned[lesion]["Dice_tuned"] for lesion in LESIONS]))
+    assert json.loads((tmp_path / "metrics.json").read_text())["MA"]["Dice"] == pytest.approx(reference(pairs, 0)["Dice"])
+
+
+def test_aupr11_rewards_silence(tmp_path: Path) -> None:
+    """The worked example of docs/metrics.md: never above 0.1, and no better than chance, yet half of the points."""
+    random = np.random.RandomState(0)
+    truth = np.tile((random.rand(100, 100) < 0.01).astype(np.uint8), (4, 1, 1))
+    silent = (0.1 * random.rand(4, 100, 100)).astype(np.float32)
+    evaluate([(silent, truth)], tmp_path)
+    scores = json.loads((tmp_path / "metrics.json").read_text())["mean"]
+    share = truth.mean()
+    assert scores["AUPR11"] == pytest.approx((1 + share) / 2)
+    assert scores["AP"] == pytest.approx(share, abs=0.01)
+    assert scores["Dice"] == 0
+
+
+def test_quantised_probabilities_have_no_aupr11(tmp_path: Path) -> None:
+    logged = evaluate(random_pairs(), tmp_path, quantised="8-bit PNGs")
+    written = json.loads((tmp_path / "metrics.json").read_text())
+    assert all(values["AUPR11"] is None and values["AP"] > 0 for values in written.values())
+    assert not [name for name in logged if "AUPR11" in name]
+    details = json.loads((tmp_path / "details.json").read_text())
+    assert details["null"] == {"AUPR11": "8-bit PNGs"}
+    assert all(of_lesion["AUPR11"] is None for of_lesion in details["intervals_95"].values())
+    with (tmp_path / "per_image.csv").open() as file:
+        assert {row["AUPR11"] for row in csv.DictReader(file)} == {""}
+
+
+def test_the_curve_is_that_of_the_pixels(tmp_path: Path) -> None:
+    pairs = random_pairs()
+    evaluate(pairs, tmp_path)
+    curve = json.loads((tmp_path / "details.json").read_text())["curves"]["SE"]
+    truth, probabilities = (np.concatenate([pair[i][3].ravel() for pair in pairs]) for i in (1, 0))
+    order = np.argsort(-probabilities, kind="stable")
+    hits = np.cumsum(truth[order])
+    expected = {round(hit / hits[-1], 5): hit / (i + 1) for i, hit in reversed(list(enumerate(hits)))}  # the first of each
+    assert curve["recall"] == sorted(curve["recall"]) and curve["recall"][-1] == 1
+    assert 50 < len(curve["recall"]) <= 201
+    for recall, precision in list(zip(curve["recall"], curve["precision"], strict=True))[5:]:
+        assert precision == pytest.approx(expected[recall], abs=1e-4)
+
+
+def test_without_a_folder_only_what_is_logged_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: Any) -> None:
+        raise AssertionError("validation counts regions")
+
+    monkeypatch.setattr("mmseg.evaluation.lesion_metric.region_counts", stop)
+    assert evaluate(random_pairs())["lesion/mAP"] > 0
+
+
+def test_it_can_be_used_again() -> None:
+    """As in validation: nothing of the first round is left in the second."""
+    metric = LesionMetric()
+    metric.dataset_meta = dict(classes=LESIONS)
+    rounds = []
+    for pairs in (random_pairs(), random_pairs()[:1], random_pairs()):
+        for pair in pairs:
+            metric.process(None, [sample(*pair)])
+        rounds.append(metric.evaluate(len(pairs)))
+    assert rounds[0] == rounds[2] != rounds[1]
+
+
+@pytest.mark.parametrize("value", [float("nan"), 1.5, -0.5])
+def test_what_is_no_probability_is_told_with_its_image(value: float) -> None:
+    metric = METRICS.build(dict(type="LesionMetric"))
+    metric.dataset_meta = dict(classes=LESIONS)
+    with pytest.raises(ValueError, match=r"x\.jpg: got a probability that is negative, above 1, or not a number"):
+        metric.process(None, [sample(np.full((4, 3, 3), value, np.float32), np.zeros((4, 3, 3), np.uint8), "x.jpg")])
 
 
 def test_the_table_is_logged(tmp_path: Path) -> None:

@@ -2,46 +2,17 @@
 
 from __future__ import annotations
 
-import zlib
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
+from isdnet_reference import REFERENCE, drawn, first_name, noise, reference_shapes
 from mmengine.structures import PixelData
 from torch import nn
 from zoo import build, isdnet_cfg
 
 from mmseg.structures import SegDataSample
 
-REFERENCE = np.load(Path(__file__).parents[1] / "data" / "isdnet_reference.npz")
-
-DUPLICATES = {
-    "stdc_net.x2.0.0": "stdc_net.features.0", "stdc_net.x4.0.1": "stdc_net.features.1", "stdc_net.x8.0.2": "stdc_net.features.2",
-    "stdc_net.x8.0.3": "stdc_net.features.3", "stdc_net.x16.0.4": "stdc_net.features.4",
-    "stdc_net.x16.0.5": "stdc_net.features.5",
-}
-"""ShallowNet's second names in the authors' checkpoints."""
-
 TRAINING_ONLY = ("auxiliary_head.", "decode_head.conv_seg.", "refine_head.conv_seg_aux_", "refine_head.sr_decoder.")
-
-
-def drawn(key: str, shape: tuple[int, ...]) -> torch.Tensor:
-    """The rule by which the reference's weights were drawn."""
-    if key.endswith("num_batches_tracked"):
-        return torch.zeros(shape, dtype=torch.long)
-    x = np.random.RandomState(zlib.crc32(key.encode())).standard_normal(shape).astype(np.float32)
-    if key.endswith(("g1", "g2")):
-        x = np.full(shape, 0.5, np.float32)
-    elif key.endswith("running_var"):
-        x = 1 + 0.1 * abs(x)
-    elif len(shape) >= 2:
-        x = 1.4 * x / np.sqrt(np.prod(shape[1:]))
-    elif key.endswith(".weight"):
-        x = 1 + 0.1 * x
-    else:
-        x = 0.1 * x
-    return torch.from_numpy(np.asarray(x, np.float32))
 
 
 @pytest.fixture(scope="module")
@@ -51,16 +22,8 @@ def model() -> nn.Module:
     return model
 
 
-def noise(seed: int, shape: tuple[int, ...]) -> torch.Tensor:
-    return torch.from_numpy(np.random.RandomState(seed).standard_normal(shape).astype(np.float32))
-
-
 def test_keys_and_shapes_are_the_authors(model: nn.Module) -> None:
-    expected = {}
-    for key, shape in zip(REFERENCE["keys"], REFERENCE["shapes"], strict=True):
-        for second, first in DUPLICATES.items():
-            key = key.replace(second, first)
-        expected[str(key)] = tuple(int(n) for n in str(shape).split("x") if n)
+    expected = {first_name(key): shape for key, shape in reference_shapes().items()}
     assert len(REFERENCE["keys"]) == 560
     assert {key: tuple(value.shape) for key, value in model.state_dict().items()} == expected
 

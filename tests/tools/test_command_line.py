@@ -112,7 +112,7 @@ class TestMistakes:
         ("model.backbone.depth=19", "depth"),
         ("train_dataloader.dataset.dataset.data_root=/none", "/none"),
         ("train_dataloader.dataset.dataset.split=trian", "got split='trian', expected 'train' or 'test'"),
-        ("train_dataloader.dataset.cache=disk", "cache='disk'"),
+        ("train_dataloader.dataset.cache=disc", "cache='disc'"),
         ("train_dataloader.batch_siz=2", "train_dataloader.batch_siz: .*did you mean 'batch_size'"),
         ("randomness.sead=2", "sead"),
         ("model.backbone.init_cfg.type=Pretrained", "init_cfg"),
@@ -146,6 +146,13 @@ class TestMistakes:
         text = told("test.py", tiny, tmp_path / "a.pth", "--cfg-options", "work_dir=5")  # found by tests/fuzz
         assert "work_dir: got 5 (int), expected str" in text
         assert "of another shape" in told("test.py", tiny, two_classes)
+
+    def test_testing_both_a_model_and_files_or_neither(self, told: Callable[..., str], tiny: Path, tmp_path: Path) -> None:
+        for arguments in ([], ["x.pth", "--predictions", tmp_path]):
+            assert "expected a CHECKPOINT or --predictions DIR, one of both" in told("test.py", tiny, *arguments)
+        assert "got an option for models" in told("test.py", tiny, "--predictions", tmp_path, "--tta")
+        text = told("test.py", tiny, "--predictions", tmp_path / "none", "--out", tmp_path / "out")
+        assert "none: got no such folder, expected <image>.npz" in text
 
     def test_unwritable_folders(self, told: Callable[..., str], tiny: Path, trained: Path, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
@@ -288,7 +295,23 @@ class TestRuns:
             frozenset({"IoU", "Dice", "sensitivity", "precision", "AP", "AUPR11"})
         }
         assert len(list((home / "show").glob("*_overlay.png"))) == 3
-        assert f"metrics     {results}" in capsys.readouterr().out
+        assert f"report      {results.with_name('report.html')}" in (printed := capsys.readouterr().out)
+        assert f"metrics     {results}" in printed
+
+    def test_predictions_of_another_program(
+        self, call: Call, home: Path, tiny: Path, tiny_data: Path, speckled: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert call("inference.py", tiny_data / "images/test", "--checkpoint", speckled, "--out-dir", home / "p",
+                    "--save-probabilities") == 0
+        assert call("test.py", tiny, "--predictions", home / "p", "--out", home / "out") == 0
+        assert {path.name for path in (home / "out").iterdir()} == {
+            "metrics.json", "details.json", "per_image.csv", "report.html",
+        }
+        printed = capsys.readouterr().out
+        assert f"metrics     {home / 'out/metrics.json'}" in printed
+        assert printed.count("AUPR11") == 1
+        assert f"--predictions {home / 'p'} --out" in (home / "out/report.html").read_text()
+        assert not (home / "work_dirs").exists()
 
     def test_inference_without_arguments(
         self, call: Call, home: Path, speckled: Path, tiny_data: Path, capsys: pytest.CaptureFixture[str]

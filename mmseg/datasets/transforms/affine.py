@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,7 +15,7 @@ from torch import Tensor
 from mmseg.registry import TRANSFORMS
 from mmseg.structures import IGNORE
 
-__all__ = ["BatchRandomAffine"]
+__all__ = ["BatchRandomAffine", "resample"]
 
 
 @TRANSFORMS.register_module()
@@ -24,12 +27,16 @@ class BatchRandomAffine:
     A window that is smaller than the photograph is placed inside it (before rotation); with probability ``lesion_prob`` it is
     placed such that a random pixel of a random lesion of the image falls anywhere into it. Our own design.
 
+    A few numbers a sample are drawn on the CPU and sent to the batch's device; nothing comes back from it.
+
     Args:
         crop_size: ``(height, width)`` of the window in pixels.
         scale: least and greatest scale, drawn log-uniformly; 2 enlarges.
         rotation: least and greatest angle in degrees, drawn uniformly.
         flip_prob: probability of a mirror image.
         lesion_prob: share of windows placed on a lesion, where the image has any.
+        lesion_weights: how much more often one lesion is chosen than another, in the data set's order, among those that the
+            image has; None chooses all alike.
     """
 
     def __init__(
@@ -39,29 +46,28 @@ class BatchRandomAffine:
         rotation: tuple[float, float] = (-180.0, 180.0),
         flip_prob: float = 0.5,
         lesion_prob: float = 0.0,
+        lesion_weights: Sequence[float] | None = None,
     ) -> None:
         if not 0 < scale[0] <= scale[1]:
             raise ValueError(f"BatchRandomAffine: got scale={scale}, expected 0 < least <= greatest")
+        if lesion_weights is not None and min(lesion_weights) < 0:
+            raise ValueError(f"BatchRandomAffine: got lesion_weights={lesion_weights}, expected none below 0")
         self.crop_size = (int(crop_size[0]), int(crop_size[1]))
         self.scale = scale
         self.rotation = rotation
         self.flip_prob = flip_prob
         self.lesion_prob = lesion_prob
+        self.lesion_weights = lesion_weights
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Resample ``images`` float ``(B, 3, H, W)`` and ``masks`` uint8 ``(B, C, H, W)`` to the crop size.
+        """Resample ``images`` ``(B, 3, H, W)``, 0 to 255, to float32, and ``masks`` uint8 ``(B, C, H, W)``, to the crop size.
 
-        Further keys: ``sizes`` ``(B, 2)``, height and width of each photograph inside the padded batch; ``points``, lesion
-        pixels of each photograph (see :func:`~mmseg.datasets.sampling.lesion_points`); ``random``, a
-        :class:`~mmseg.datasets.transforms.BatchRandom`.
+        Beyond ``sizes`` images are black and masks :data:`~mmseg.structures.IGNORE`. Masks may be packed (C = 1, see
+        :func:`~mmseg.structures.pack_masks`): they are only moved. Further keys: ``sizes`` ``(B, 2)``, on the CPU, height and
+        width of each photograph inside the padded batch; ``points``, lesion pixels of each photograph (see
+        :func:`~mmseg.datasets.sampling.lesion_points`); ``random``, a :class:`~mmseg.datasets.transforms.BatchRandom`.
         """
-        sizes = batch["sizes"].to("cpu", torch.float32)
-        centre, matrix = self.draw(batch["random"], sizes, batch["points"])
-        grid = window_grid(centre, matrix, self.crop_size).to(batch["images"].device)
-        batch["masks"] = sample_nearest(batch["masks"], grid, batch["sizes"])
-        batch["images"] = sample_bilinear(batch["images"], grid)
-        batch["sizes"] = torch.tensor(self.crop_size, device=grid.device).expand(len(grid), 2)
-        return batch
+        return resample(batch, *self.draw(batch["random"], batch["sizes"].float(), batch["points"]), self.crop_size)
 
     def draw(self, random: Any, sizes: Tensor, points: list[list[Tensor]]) -> tuple[Tensor, Tensor]:
         """Centre ``(B, 2)`` (x, y) in pixels of the photograph and matrix ``(B, 2, 2)`` from window to photograph."""
@@ -80,48 +86,78 @@ class BatchRandomAffine:
         wanted, which, nth = random.chance(self.lesion_prob), random.uniform(0.0, 1.0), random.uniform(0.0, 1.0)
         offset = torch.einsum("bij,bj->bi", matrix, (place - 0.5) * window)
         for i, lesions in enumerate(points):
-            present = [p for p in lesions if len(p)]
-            if wanted[i] and present:
-                pixels = _pick(present, which[i])
-                centre[i] = _pick(pixels, nth[i]).flip(0) + 0.5 + offset[i]
+            pixels = self._choose(lesions, float(which[i])) if wanted[i] else None
+            if pixels is not None:  # a float32 share rounds up to 1 once in 30 million draws
+                centre[i] = pixels[min(int(nth[i] * len(pixels)), len(pixels) - 1)].flip(0) + 0.5 + offset[i]
         return centre, matrix
 
-
-def _pick(items: Any, share: Tensor) -> Any:
-    """The item at a share of the way, 0 to 1; a float32 share rounds up to 1 once in 30 million draws."""
-    return items[min(int(share * len(items)), len(items) - 1)]
-
-
-def window_grid(centre: Tensor, matrix: Tensor, crop_size: tuple[int, int]) -> Tensor:
-    """Where each pixel of the window lies in the photograph.
-
-    Returns:
-        ``(B, h, w, 2)``, (x, y) in pixels; the upper left pixel of the photograph spans 0 to 1.
-    """
-    height, width = crop_size
-    y = torch.arange(height) + 0.5 - height / 2
-    x = torch.arange(width) + 0.5 - width / 2
-    window = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
-    return torch.einsum("bij,hwj->bhwi", matrix, window) + centre[:, None, None, :]
+    def _choose(self, lesions: list[Tensor], share: float) -> Tensor | None:
+        """The pixels of the lesion that lies at a share (0 to 1) of the weights of those that occur; None where none does."""
+        weights = [0.0 if len(p) == 0 else 1.0 if self.lesion_weights is None else self.lesion_weights[c]
+                   for c, p in enumerate(lesions)]
+        bounds = list(itertools.accumulate(weights))
+        if not bounds or bounds[-1] == 0:
+            return None
+        return lesions[bisect.bisect_right(bounds, min(share, 1 - 2**-24) * bounds[-1])]
 
 
-def sample_bilinear(images: Tensor, grid: Tensor) -> Tensor:
-    """Sample float ``(B, C, H, W)`` at pixel positions ``(B, h, w, 2)``; zero outside."""
-    size = torch.tensor(images.shape[:1:-1], device=grid.device)
-    return F.grid_sample(images, (2 * grid / size - 1).to(images.dtype), padding_mode="zeros", align_corners=False)
-
-
-def sample_nearest(masks: Tensor, grid: Tensor, sizes: Tensor) -> Tensor:
-    """Take the mask pixel that contains each position, exactly; :data:`~mmseg.structures.IGNORE` outside the photograph.
+def resample(batch: dict[str, Any], centre: Tensor, matrix: Tensor, crop_size: tuple[int, int]) -> dict[str, Any]:
+    """Cut a window out of every photograph and its masks.
 
     Args:
-        masks: uint8 ``(B, C, H, W)``.
-        grid: ``(B, h, w, 2)``, (x, y) in pixels.
-        sizes: ``(B, 2)``, height and width of each photograph.
+        batch: as in :meth:`BatchRandomAffine.__call__`; changed.
+        centre: ``(B, 2)`` (x, y) in pixels of the photograph, on the CPU.
+        matrix: ``(B, 2, 2)`` from window to photograph, on the CPU.
+        crop_size: ``(h, w)`` in pixels.
     """
-    x, y = grid.floor().long().unbind(-1)
-    height, width = sizes.to(grid.device).long()[:, :, None, None].unbind(1)
-    inside = (x >= 0) & (y >= 0) & (x < width) & (y < height)
-    flat = torch.where(inside, y * masks.shape[-1] + x, 0).flatten(1)
-    taken = masks.flatten(2).gather(2, flat[:, None].expand(-1, masks.shape[1], -1)).view(*masks.shape[:2], *grid.shape[1:3])
-    return torch.where(inside[:, None], taken, IGNORE).to(masks.dtype)
+    affine = torch.cat([matrix, centre[:, :, None]], 2).to(batch["images"].device, non_blocking=True)
+    x, y = window_positions(affine, crop_size)
+    batch["masks"] = sample_nearest(batch["masks"], x, y)
+    batch["images"] = sample_bilinear(batch["images"], x, y)
+    batch["sizes"] = torch.tensor(crop_size).expand(len(affine), 2)
+    return batch
+
+
+def window_positions(affine: Tensor, crop_size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Where each pixel of the window lies in the photograph.
+
+    Args:
+        affine: ``(B, 2, 3)``, matrix and centre from :meth:`BatchRandomAffine.draw`.
+        crop_size: ``(h, w)`` in pixels.
+
+    Returns:
+        x and y ``(B, h, w)`` in pixels; the upper left pixel of the photograph spans 0 to 1.
+    """
+    height, width = crop_size
+    v = (torch.arange(height, device=affine.device) + 0.5 - height / 2)[:, None]
+    u = torch.arange(width, device=affine.device) + 0.5 - width / 2
+    x, y = (row[..., None, None] for row in affine.unbind(1))
+    return x[:, 0] * u + (x[:, 1] * v + x[:, 2]), y[:, 0] * u + (y[:, 1] * v + y[:, 2])
+
+
+def sample_bilinear(images: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Sample ``(B, C, H, W)`` at pixel positions ``(B, h, w)``; float32, zero outside."""
+    height, width = images.shape[2:]
+    grid = x.new_empty(*x.shape, 2)
+    torch.mul(x, 2 / width, out=grid[..., 0])
+    torch.mul(y, 2 / height, out=grid[..., 1])
+    return F.grid_sample(images.float(), grid.sub_(1), padding_mode="zeros", align_corners=False)
+
+
+def sample_nearest(masks: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Take the mask pixel that contains each position, exactly; :data:`~mmseg.structures.IGNORE` outside.
+
+    Args:
+        masks: uint8 ``(B, C, H, W)``; what is not photograph holds :data:`~mmseg.structures.IGNORE`.
+        x: ``(B, h, w)`` in pixels.
+        y: ``(B, h, w)`` in pixels.
+    """
+    height, width = masks.shape[2:]
+    framed = F.pad(masks, (1, 1, 1, 1), value=IGNORE)  # positions outside fall on the frame
+    # Places in the plane are counted in floating point, which a CPU does several times faster than in integers; exactly.
+    exact = torch.float32 if (height + 2) * (width + 2) < 2**24 else torch.float64
+    row = (y + 1).clamp_(0, height + 1).floor_().to(exact)
+    column = (x + 1).clamp_(0, width + 1).floor_().to(exact)
+    place = row.mul_(width + 2).add_(column).long().flatten(1)
+    taken = framed.flatten(2).gather(2, place[:, None].expand(-1, masks.shape[1], -1))
+    return taken.view(*masks.shape[:2], *x.shape[1:])

@@ -9,15 +9,17 @@ from typing import Any
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
-from mmseg.engine.checkpoint import link_latest, read_checkpoint
+from mmseg.engine.checkpoint import read_checkpoint
 from mmseg.registry import HOOKS
+from mmseg.utils.errors import UserError
 
 __all__ = ["CheckpointHook"]
 
 
 @HOOKS.register_module()
 class CheckpointHook(Hook):
-    """Write ``iter_N.pth`` and ``latest.pth`` every so many iterations and at the end, and ``best_<metric>_iter_N.pth``.
+    """Write ``iter_N.pth`` and ``latest.pth`` every so many iterations and where training ends or is stopped, and
+    ``best_<metric>_iter_N.pth``.
 
     Unlike mmengine's hook of this name, a file is removed only after its successor is on the disk, and ``latest.pth`` (a
     hard link) always names the newest. Iteration-based training only.
@@ -42,24 +44,44 @@ class CheckpointHook(Hook):
         self.max_keep_ckpts = max_keep_ckpts
         self.save_best = save_best
         self._best: float | None = None
+        self._newest = 0
         self._prefix = f"best_{str(save_best).replace('/', '_')}_iter_"
 
     def before_train(self, runner: Any) -> None:
-        """A resumed run goes on from the best score that its work_dir holds."""
+        """A resumed run goes on from the best score that its work_dir holds; what a killed run left half written is removed."""
+        self._newest = runner.iter
         if self.save_best and runner.iter > 0:
-            kept = [read_checkpoint(path)["meta"]["metrics"] for path in Path(runner.work_dir).glob(f"{self._prefix}*.pth")]
-            self._best = max((metrics[self.save_best] for metrics in kept if self.save_best in metrics), default=None)
+            self._best = self._best_score(runner)
+        if is_main_process():
+            for pattern in (".iter_*.pth.new", ".best_*.pth.new", ".latest.pth.new"):
+                for left in Path(runner.work_dir).glob(pattern):
+                    left.unlink()
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Write at the interval and after the last iteration."""
-        if not (self.every_n_train_iters(runner, self.interval) or self.is_last_train_iter(runner)):
-            return
-        done = runner.iter + 1
-        path = runner.save_checkpoint(runner.work_dir, f"iter_{done}.pth", iteration=done)
+        if self.every_n_train_iters(runner, self.interval) or self.is_last_train_iter(runner):
+            self._write(runner, runner.iter + 1)
+
+    def after_train(self, runner: Any) -> None:
+        """Write where training was stopped early."""
+        if runner.iter > self._newest:
+            self._write(runner, runner.iter)
+
+    def _write(self, runner: Any, done: int) -> None:
+        path = runner.save_checkpoint(runner.work_dir, f"iter_{done}.pth", iteration=done, latest=True)
+        self._newest = done
         if is_main_process():
-            link_latest(path)
             Path(runner.work_dir, "last_checkpoint").write_text(path.name)
             self._prune(Path(runner.work_dir), keep=done)
+
+    def _best_score(self, runner: Any) -> float | None:
+        scores = []
+        for path in Path(runner.work_dir).glob(f"{self._prefix}*.pth"):
+            try:
+                scores.append(read_checkpoint(path)["meta"]["metrics"].get(self.save_best))
+            except UserError as error:
+                runner.logger.warning(f"resume: {error}; the next validation counts as the best")
+        return max((score for score in scores if score is not None), default=None)
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         """Write the best checkpoint so far, judged by ``save_best``."""

@@ -10,6 +10,7 @@ from mmengine.config import Config
 
 from mmseg.engine.preflight.finding import ERROR, NOTE, WARNING, Finding
 from mmseg.engine.preflight.keys import LOADERS, key_findings
+from mmseg.registry import PARAM_SCHEDULERS
 
 __all__ = ["config_findings", "dig", "pretrained_findings"]
 
@@ -90,11 +91,17 @@ def _schedule_findings(config: Config) -> Iterator[Finding]:
                 ERROR, f"param_scheduler.{i}.begin", f"{begin}", f"less than its end, {end}",
                 "train_cfg.max_iters is the end where none is given",
             )
-        if most is not None and schedule.get("by_epoch", True):
+        if most is not None and schedule.get("by_epoch", _by_epoch(schedule.get("type"))):
             yield Finding(
                 WARNING, f"param_scheduler.{i}.by_epoch", f"{schedule.get('by_epoch')}", "False",
                 "training is counted in iterations here, so that this schedule would never move",
             )
+
+
+def _by_epoch(name: Any) -> bool:
+    """Whether a schedule counts epochs where it is not told: mmengine's do."""
+    found = PARAM_SCHEDULERS.get(name) if isinstance(name, str) and name.isidentifier() else None
+    return getattr(found, "__module__", "").startswith("mmengine.")
 
 
 def _interval_findings(config: Config) -> Iterator[Finding]:

@@ -129,7 +129,7 @@ def _check_typed(value: dict, where: str, registry: Registry | None) -> Iterator
         if key in accepted:
             if key in annotated and not matches(item, annotated[key]):
                 yield _wrong_type(f"{where}.{key}", item, annotated[key])
-        elif key not in _OWN_KEYS:
+        elif key not in _OWN_KEYS and not (where == "optim_wrapper" and key in ("paramwise_cfg", "constructor")):
             yield _unknown(f"{where}.{key}", f"{name} takes no argument {key!r}", key, accepted | {"type"})
 
 

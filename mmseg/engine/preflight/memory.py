@@ -59,7 +59,8 @@ def memory_findings(config: Config, splits: list[Split], free: int | None = None
     """
     free = available_memory() if free is None else free
     for split in splits:
-        if dig(config, f"{split.loader}.dataset.type") != "ResidentDataset":
+        resident = dig(config, f"{split.loader}.dataset.type") == "ResidentDataset"
+        if not resident or dig(config, f"{split.loader}.dataset.cache") != "host":  # 'auto' looks for itself
             continue
         size = split.working_size()
         # three bytes of image and four bits of masks a pixel

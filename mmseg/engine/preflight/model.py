@@ -14,6 +14,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.structures import PixelData
 from torch import nn
 
+from mmseg.engine.dataset_info import dataset_metainfo, trains_on_lesions
 from mmseg.engine.preflight.config import dig
 from mmseg.engine.preflight.finding import ERROR, Finding, from_user_error
 from mmseg.engine.preflight.splits import heard
@@ -100,17 +101,23 @@ def build_parts(config: Config, skip: Sequence[str] = ()) -> Parts:
 
 
 def class_findings(model: Any, config: Config) -> Iterator[Finding]:
-    """Heads and targets must agree on the number of classes and on their kind, before any data is read."""
-    lesions = len(LESIONS)
+    """Heads and targets must agree with the data on the number of classes and on their kind, before any data is read."""
     multi_label = getattr(model, "multi_label", None)
     if multi_label is None:
         return
-    expected, target = (lesions, "multilabel") if multi_label else (lesions + 1, "index")
+    names, of_lesions = dataset_metainfo(config)["classes"], trains_on_lesions(config)
+    expected, target = (len(names), "multilabel") if multi_label else (len(names) + of_lesions, "index")
     kind = "multi_label=True (one channel a lesion)" if multi_label else "softmax (background and the lesions)"
+    if not of_lesions:
+        kind = f"softmax over the classes of {config.train_dataloader.dataset.type}"
     for name in ("decode_head", "refine_head", "auxiliary_head"):
         head = getattr(model, name, None)
         if head is not None and getattr(head, "num_classes", expected) != expected:
             yield Finding(ERROR, f"{name}.num_classes", f"{head.num_classes}", f"{expected} for {kind}")
+    if multi_label and not of_lesions:
+        yield Finding(
+            ERROR, "multi_label", "True", f"False: {config.train_dataloader.dataset.type} has one index map an image",
+        )
     given = getattr(model.data_preprocessor, "target", target)
     if given != target:
         yield Finding(ERROR, "data_preprocessor.target", f"{given!r}", f"{target!r} for {kind}")

@@ -15,7 +15,6 @@ from mmengine.runner import Runner
 
 from mmseg.engine.preflight.finding import ERROR, NOTE, Finding, from_user_error
 from mmseg.engine.preflight.model import Parts
-from mmseg.engine.preflight.splits import inner_datasets
 from mmseg.utils.device import default_device, peak_memory, reset_peak_memory
 from mmseg.utils.errors import UserError
 
@@ -42,8 +41,8 @@ def step_findings(config: Config, parts: Parts) -> Iterator[Finding]:
 def _first_batch(config: Config) -> dict[str, list[Any]]:
     """A batch through the loader itself, from data sets that are cut to so many images."""
     loader = copy.deepcopy(config.train_dataloader)
-    for _, inner in inner_datasets(loader.dataset, ""):
-        inner["indices"] = loader.batch_size
+    if loader.dataset.get("cache") in ("auto", "device", "disk"):  # a check leaves nothing behind, neither there
+        loader.dataset["cache"] = "host"
     _cut(loader.dataset, loader.batch_size)
     loader.num_workers = 0
     for key in ("persistent_workers", "prefetch_factor", "timeout"):

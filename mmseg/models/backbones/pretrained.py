@@ -16,7 +16,7 @@ from mmseg.models.defaults import ConfigType
 from mmseg.registry import WEIGHT_INITIALIZERS
 from mmseg.utils import UserError
 
-__all__ = ["PretrainedInit", "in_scope"]
+__all__ = ["PretrainedInit", "fit_tensor", "in_scope"]
 
 _CLASSIFIERS = ("fc.", "head.fc.", "head.", "linear.", "conv_last.", "bn.")
 """Beginnings of keys that belong to the classifier of an ImageNet network: left out without a word."""
@@ -76,7 +76,7 @@ class PretrainedInit:
             return
         own = module.state_dict()
         found = self._strip(_read(path), own)
-        fitting = {key: fitted for key, tensor in found.items() if (fitted := _fit(tensor, own.get(key))) is not None}
+        fitting = {key: fitted for key, tensor in found.items() if (fitted := fit_tensor(tensor, own.get(key))) is not None}
         if not fitting:
             raise UserError(
                 f"{path}: none of its {len(found)} tensors fits {type(module).__name__}; got keys such as {sorted(found)[:3]}, "
@@ -114,8 +114,8 @@ def _read(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _fit(tensor: Tensor, own: Tensor | None) -> Tensor | None:
-    """The tensor in the shape of ``own``, or None where it does not fit."""
+def fit_tensor(tensor: Tensor, own: Tensor | None) -> Tensor | None:
+    """The tensor in the shape of ``own``, or None where it does not fit; a stem for 3 channels is repeated for 6."""
     if own is None:
         return None
     if tensor.ndim == 4 and tensor.shape[1] == 3 and own.shape == (tensor.shape[0], 6, *tensor.shape[2:]):

@@ -13,7 +13,7 @@ from torch import Tensor
 from mmseg.datasets.sampling import lesion_points
 from mmseg.datasets.transforms import BatchRandom
 from mmseg.registry import MODELS, TRANSFORMS
-from mmseg.structures import IGNORE, SegDataSample, flatten_masks
+from mmseg.structures import IGNORE, SegDataSample, flatten_masks, pack_masks, unpack_masks
 
 __all__ = ["LesionDataPreprocessor"]
 
@@ -23,8 +23,16 @@ class LesionDataPreprocessor(BaseDataPreprocessor):
     """From whole photographs (uint8) to the normalised crops that the network trains on, or to whole images for testing.
 
     Photographs of different sizes are padded at the right and bottom to the largest (black; target 255), then the
-    ``train_transforms`` run in order on a dictionary of batched tensors (see
-    :class:`~mmseg.datasets.transforms.BatchRandomAffine`). In testing they do not run.
+    ``train_transforms`` run in order on a dictionary of batched tensors, all on the batch's device but ``sizes``:
+
+    - ``images``: ``(B, 3, H, W)``, RGB, 0 to 255: uint8 for the first transform, float32 after it;
+    - ``masks``: uint8 ``(B, 1, H, W)``, one bit a lesion, 255 ignored (:func:`~mmseg.structures.unpack_masks` gives channels),
+      or, where the data set gives index maps, these; ``packed`` is False then;
+    - ``sizes``: ``(B, 2)``, height and width of each photograph, on the CPU;
+    - ``points``: lesion pixels of each photograph, see :func:`~mmseg.datasets.sampling.lesion_points`;
+    - ``random``: a :class:`~mmseg.datasets.transforms.BatchRandom`.
+
+    In testing they do not run. Nothing waits for the device.
 
     The training loop sets ``seed``, ``iteration``, ``rank`` and ``world_size`` (see
     :class:`~mmseg.engine.hooks.BatchSeedHook`); sample j of this process is slot ``j * world_size + rank`` of the global batch.
@@ -33,7 +41,8 @@ class LesionDataPreprocessor(BaseDataPreprocessor):
         mean: of R, G, B, 0 to 255.
         std: of R, G, B, 0 to 255.
         train_transforms: configurations of registered batch transforms.
-        target: 'multilabel' (uint8 ``(4, H, W)``) or 'index' (long ``(1, H, W)``, for softmax heads).
+        target: 'multilabel' (uint8 ``(4, H, W)``) or 'index' (long ``(1, H, W)``, for softmax heads). Data sets of index maps
+            (:class:`~mmseg.datasets.BaseSegDataset`) have 'index' only.
     """
 
     def __init__(
@@ -43,7 +52,7 @@ class LesionDataPreprocessor(BaseDataPreprocessor):
         train_transforms: list[dict] | None = None,
         target: str = "multilabel",
     ) -> None:
-        super().__init__()
+        super().__init__(non_blocking=True)
         if target not in ("multilabel", "index"):
             raise ValueError(f"LesionDataPreprocessor: got target={target!r}, expected 'multilabel' or 'index'")
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
@@ -57,7 +66,8 @@ class LesionDataPreprocessor(BaseDataPreprocessor):
 
         Args:
             data: ``inputs``, list of uint8 or float ``(3, h, w)``, RGB, 0 to 255; ``data_samples``, list of
-                :class:`SegDataSample` or None.
+                :class:`SegDataSample` or None; for training ``masks``, list of packed uint8 ``(h, w)``, or without them the
+                samples' ``gt_sem_seg``.
             training: run the transforms, and replace each ``gt_sem_seg`` by what belongs to its crop.
 
         Returns:
@@ -68,29 +78,35 @@ class LesionDataPreprocessor(BaseDataPreprocessor):
         inputs: list[Tensor] = list(data["inputs"])
         samples: list[SegDataSample] | None = data.get("data_samples")
         sizes = torch.tensor([image.shape[-2:] for image in inputs])
-        images = _pad_stack(inputs, sizes, 0).float()
+        images = _pad_stack(inputs, sizes, 0)
         if training and samples is not None:
-            images = self._train_batch(images, sizes, samples)
+            images = self._train_batch(images, sizes, samples, data.get("masks"))
         elif samples is not None:
             for sample, size in zip(samples, sizes.tolist(), strict=True):
                 sample.set_metainfo(dict(img_shape=tuple(size)))
-        normalised = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        normalised = torch.empty_like(images, dtype=torch.float32, memory_format=torch.channels_last)
+        torch.addcmul(-self.mean / self.std, images, 1 / self.std, out=normalised)
         return dict(inputs=normalised, data_samples=samples)
 
-    def _train_batch(self, images: Tensor, sizes: Tensor, samples: list[SegDataSample]) -> Tensor:
-        """Run the transforms; write each crop's target and size into its sample."""
-        masks = [s.gt_sem_seg.data for s in samples]
-        points = [s.get("lesion_points") or lesion_points(m.cpu()) for s, m in zip(samples, masks, strict=True)]
+    def _train_batch(
+        self, images: Tensor, sizes: Tensor, samples: list[SegDataSample], packed: list[Tensor] | None
+    ) -> Tensor:
+        """Run the transforms; write each crop's target and size into its sample. Index maps travel as they are."""
+        indexed = packed is None and len(samples[0].gt_sem_seg.data) == 1
+        masks = packed or [sample.gt_sem_seg.data[0] if indexed else pack_masks(sample.gt_sem_seg.data) for sample in samples]
+        points = [sample.get("lesion_points") or lesion_points(sample.gt_sem_seg.data.cpu()) for sample in samples]
         slots = [j * self.world_size + self.rank for j in range(len(samples))]
         batch: dict[str, Any] = dict(
-            images=images, masks=_pad_stack(masks, sizes, IGNORE), sizes=sizes, points=points,
-            random=BatchRandom(self.seed, self.iteration, slots),
+            images=images, masks=_pad_stack([mask[None] for mask in masks], sizes, IGNORE), packed=not indexed, sizes=sizes,
+            points=points, random=BatchRandom(self.seed, self.iteration, slots),
         )
         for transform in self.train_transforms:
             batch = transform(batch)
-        for i, sample in enumerate(samples):
-            target = batch["masks"][i]
-            sample.gt_sem_seg = PixelData(data=flatten_masks(target)[None] if self.target == "index" else target)
+        targets = batch["masks"].long() if indexed else unpack_masks(batch["masks"][:, 0])
+        for sample, target in zip(samples, targets, strict=True):
+            if self.target == "index" and not indexed:
+                target = flatten_masks(target)[None]
+            sample.gt_sem_seg = PixelData(data=target)
             sample.set_metainfo(dict(img_shape=tuple(target.shape[-2:])))
         return batch["images"]
 

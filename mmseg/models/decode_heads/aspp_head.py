@@ -43,7 +43,7 @@ class ASPPHead(BaseDecodeHead):
 
     def _forward_feature(self, inputs: Sequence[Tensor]) -> Tensor:
         x = self._transform_inputs(inputs)
-        pooled = self._resize(self.image_pool(x), x.shape[2:])
+        pooled = self.image_pool(x).expand(-1, -1, *x.shape[2:]).contiguous(memory_format=torch.channels_last)
         return self.bottleneck(torch.cat([pooled, *(conv(x) for conv in self.aspp_modules)], dim=1))
 
 

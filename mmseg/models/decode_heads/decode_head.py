@@ -29,8 +29,9 @@ class BaseDecodeHead(BaseModule):
         in_channels: channels of the feature taken, or one number a feature with ``input_transform``.
         channels: channels before the classifier.
         num_classes: output channels: with ``multi_label`` the lesions, otherwise background and lesions.
+        out_channels: accepted where it says the same as ``num_classes``.
         multi_label: one sigmoid channel a lesion, targets ``(4, H, W)``; otherwise softmax, targets ``(1, H, W)``.
-        dropout_ratio: channel dropout before the classifier.
+        dropout_ratio: channel dropout before the classifier; none for 0 and below.
         conv_cfg: convolution.
         norm_cfg: normalisation.
         act_cfg: activation.
@@ -39,6 +40,7 @@ class BaseDecodeHead(BaseModule):
             first one's size and concatenated.
         loss_decode: a loss or a list of losses; default cross-entropy for the kind of targets.
         ignore_index: value of target pixels that count for nothing.
+        sampler: accepted where it is None: every pixel counts.
         align_corners: of every bilinear enlargement.
         init_cfg: mmengine's initialisation.
 
@@ -47,20 +49,25 @@ class BaseDecodeHead(BaseModule):
     """
 
     def __init__(
-        self, in_channels: int | Sequence[int], channels: int, *, num_classes: int, multi_label: bool = False,
-        dropout_ratio: float = 0.1, conv_cfg: OptConfigType = None, norm_cfg: OptConfigType = None, act_cfg: ConfigType = RELU,
+        self, in_channels: int | Sequence[int], channels: int, *, num_classes: int, out_channels: int | None = None,
+        multi_label: bool = False, dropout_ratio: float = 0.1, conv_cfg: OptConfigType = None,
+        norm_cfg: OptConfigType = None, act_cfg: ConfigType = RELU,
         in_index: int | Sequence[int] = -1, input_transform: str | None = None,
-        loss_decode: ConfigType | Sequence[ConfigType] | None = None, ignore_index: int = 255, align_corners: bool = False,
-        init_cfg: OptConfigType = None,
+        loss_decode: ConfigType | Sequence[ConfigType] | None = None, ignore_index: int = 255, sampler: None = None,
+        align_corners: bool = False, init_cfg: OptConfigType = None,
     ) -> None:
         super().__init__(in_scope(init_cfg))
+        if out_channels not in (None, num_classes) or sampler is not None:
+            raise ValueError(f"{type(self).__name__}: got out_channels={out_channels}, sampler={sampler}, expected {num_classes} "
+                             "(num_classes) or None, and None")
+        self.out_channels, self.sampler = num_classes, sampler
         self.input_transform, self.in_index = input_transform, in_index
         self.in_channels = self._check_inputs(in_channels)
         self.channels, self.num_classes, self.multi_label = channels, num_classes, multi_label
         self.conv_cfg, self.norm_cfg, self.act_cfg = conv_cfg, norm_cfg, act_cfg
         self.ignore_index, self.align_corners = ignore_index, align_corners
         self.loss_decode = self._build_losses(loss_decode)
-        self.dropout = nn.Dropout2d(dropout_ratio)
+        self.dropout = nn.Dropout2d(max(dropout_ratio, 0.0))
         self.conv_seg: nn.Module = init_classifier(nn.Conv2d(channels, num_classes, kernel_size=1), multi_label)
 
     def _check_inputs(self, in_channels: int | Sequence[int]) -> int | Sequence[int]:
@@ -83,7 +90,7 @@ class BaseDecodeHead(BaseModule):
             configs = {"type": "CrossEntropyLoss", "use_sigmoid": self.multi_label}
         losses = [MODELS.build(config) for config in ([configs] if isinstance(configs, Mapping) else configs)]
         for loss in losses:
-            if loss.use_sigmoid != self.multi_label:
+            if getattr(loss, "use_sigmoid", self.multi_label) != self.multi_label:
                 raise ValueError(
                     f"{type(self).__name__}: multi_label={self.multi_label} but its loss {type(loss).__name__} has "
                     f"use_sigmoid={loss.use_sigmoid}. Fix: set use_sigmoid={self.multi_label} in loss_decode, or "
@@ -130,6 +137,10 @@ class BaseDecodeHead(BaseModule):
         meta = batch_img_metas[0]
         return self._resize(seg_logits.float(), (meta.get("pad_shape") or meta["img_shape"])[:2])
 
+    def _stack_batch_gt(self, batch_data_samples: Sequence[SegDataSample]) -> Tensor:
+        """The targets of a batch, ``(B, 4, H, W)`` with ``multi_label``, otherwise ``(B, 1, H, W)``."""
+        return torch.stack([sample.gt_sem_seg.data for sample in batch_data_samples])
+
     def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: Sequence[SegDataSample]) -> Losses:
         """Every loss of ``loss_decode`` on logits enlarged to the targets' size.
 
@@ -140,7 +151,7 @@ class BaseDecodeHead(BaseModule):
         Returns:
             scalars by ``loss_name``; losses of one name are added up.
         """
-        target = torch.stack([sample.gt_sem_seg.data for sample in batch_data_samples])
+        target = self._stack_batch_gt(batch_data_samples)
         if not self.multi_label:
             target = target.squeeze(1)
         seg_logits = self._resize(seg_logits.float().contiguous(), target.shape[-2:])

@@ -109,7 +109,7 @@ class ISDHead(BaseDecodeHead):
 
     def _super_resolution_losses(self, deep: Tensor, detail: Tensor) -> Losses:
         feature, image = self.sr_decoder(deep)
-        feature = self._resize(feature, deep.shape[2:])
+        feature = self._resize(feature.detach(), deep.shape[2:])  # the affinity loss takes it as a constant
         return {
             "aux_3.recon_losses": self.recon_weight * F.mse_loss(self._resize(image.float(), detail.shape[2:]), detail),
             "aux_4.fa_loss": self.affinity_weight * affinity_loss(deep, feature),

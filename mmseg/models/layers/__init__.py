@@ -3,11 +3,13 @@
 from mmseg.models.layers.conv_out import ConvOut
 from mmseg.models.layers.described_branch import DescribedBranch, relation
 from mmseg.models.layers.dswm import DSWM
+from mmseg.models.layers.enlarged_conv import conv_of_doubled
 from mmseg.models.layers.laplacian_pyramid import LaplacianPyramid
 from mmseg.models.layers.pooled_conv import PooledConv
 from mmseg.models.layers.relation_aware_fusion import RelationAwareFusion
 from mmseg.models.layers.sr_decoder import SRDecoder
 
 __all__ = [
-    "DSWM", "ConvOut", "DescribedBranch", "LaplacianPyramid", "PooledConv", "RelationAwareFusion", "SRDecoder", "relation",
+    "DSWM", "ConvOut", "DescribedBranch", "LaplacianPyramid", "PooledConv", "RelationAwareFusion", "SRDecoder", "conv_of_doubled",
+    "relation",
 ]

@@ -18,7 +18,8 @@ class LaplacianPyramid(nn.Module):
         up(x)   = 4 k * (x with zeros between rows and columns)
         band_i  = level_i - up(down(level_i)),    level_{i+1} = down(level_i)
 
-    For odd sizes ``up`` is one row or column too large and is resized with nearest. The low-pass remainder is not returned.
+    For odd sizes ``up`` is one row or column too large; the last one is left out, which is what ISDNet's resizing with nearest
+    does. The low-pass remainder is not returned.
     Everything is computed in float32, also under autocast: bands are small differences of large numbers.
 
     Args:
@@ -65,13 +66,15 @@ class LaplacianPyramid(nn.Module):
         coarse = F.interpolate(coarse, size=fine.shape[2:], mode="bilinear", align_corners=False)
         return torch.cat([fine, coarse], dim=1), fine + coarse
 
-    def _blur(self, x: Tensor) -> Tensor:
+    def _blur(self, x: Tensor, surplus: tuple[int, int] = (0, 0)) -> Tensor:
+        """Convolve, without the last rows and columns; they are left out of the padding, since an exported graph, where the
+        size is open, can neither branch on its parity nor take a part of the result."""
         kernel = self.kernel.float()
-        return F.conv2d(F.pad(x, (2, 2, 2, 2), mode="reflect"), kernel, groups=kernel.shape[0])
+        padded = F.pad(x, (2, 2 - surplus[1], 2, 2 - surplus[0]), mode="reflect")
+        return F.conv2d(padded, kernel, groups=kernel.shape[0])
 
     def _up(self, x: Tensor, size: torch.Size) -> Tensor:
         batch, channels, height, width = x.shape
         spread = x.new_zeros(batch, channels, 2 * height, 2 * width)
         spread[..., ::2, ::2] = x
-        enlarged = 4 * self._blur(spread)
-        return enlarged if enlarged.shape[2:] == size else F.interpolate(enlarged, size=size, mode="nearest")
+        return 4 * self._blur(spread, (2 * height - size[0], 2 * width - size[1]))

@@ -71,6 +71,7 @@ class RelationAwareFusion(nn.Module):
         spatial_gate = torch.sigmoid(spatial_descriptor + self.g1 * self.spatial_mlp(related)[..., None, None])
         context_gate = torch.sigmoid(context_descriptor + self.g2 * self.context_mlp(related)[..., None, None])
 
-        context = F.interpolate(context_gate * context, size=shallow.shape[2:], mode="bilinear", align_corners=False)
+        gated = context_gate.to(context.dtype) * context  # else autocast would carry the maps on in float32
+        context = F.interpolate(gated, size=shallow.shape[2:], mode="bilinear", align_corners=False)
         context = self.context_head(context)
-        return self.smooth(spatial_gate * spatial + context), context
+        return self.smooth(spatial_gate.to(spatial.dtype) * spatial + context), context

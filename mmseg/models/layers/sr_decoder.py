@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mmseg.models.defaults import BN, RELU, ConfigType, OptConfigType
 from mmseg.models.layers.conv_out import ConvOut
+from mmseg.models.layers.enlarged_conv import conv_of_doubled
 
 __all__ = ["SRDecoder"]
 
@@ -43,6 +44,6 @@ class SRDecoder(nn.Module):
             the feature ``(B, C, 16h, 16w)`` and the image ``(B, image_channels, 16h, 16w)``.
         """
         x = self.conv1(F.interpolate(deep, scale_factor=4, mode="nearest"))
-        x = self.conv2(F.interpolate(x, scale_factor=2, mode="nearest"))
-        x = self.conv3(F.interpolate(x, scale_factor=2, mode="nearest"))
+        for block in (self.conv2, self.conv3):
+            x = block.activate(block.norm(conv_of_doubled(x, block.conv)))  # type: ignore[arg-type, operator]
         return x, self.conv_sr(x)

@@ -22,21 +22,24 @@ class SegmentationLoss(nn.Module):
         self.loss_weight = loss_weight
         self.loss_name = loss_name
 
-    def forward(self, seg_logit: Tensor, label: Tensor, ignore_index: int = 255) -> Tensor:
+    def forward(self, seg_logit: Tensor, label: Tensor, weight: None = None, ignore_index: int = 255) -> Tensor:
         """The weighted loss.
 
         Args:
             seg_logit: logits ``(B, C, H, W)``.
             label: with ``use_sigmoid`` ``(B, C, H, W)`` in {0, 1, ignore_index}; otherwise ``(B, H, W)`` with the channel's
                 index or ignore_index.
+            weight: accepted where it is None, for heads written for mmsegmentation.
             ignore_index: value of label that counts for nothing.
 
         Returns:
             a float32 scalar; zero and attached to the graph where there is nothing to learn from.
 
         Raises:
-            ValueError: if the label's shape does not fit the logits'.
+            ValueError: if the label's shape does not fit the logits', or a weight is given.
         """
+        if weight is not None:
+            raise ValueError(f"{type(self).__name__}: got a weight for every pixel, expected None")
         batch, channels, height, width = seg_logit.shape
         expected = (batch, channels, height, width) if self.use_sigmoid else (batch, height, width)
         if tuple(label.shape) != expected:

@@ -29,7 +29,8 @@ class BaseSegmentor(BaseModel):
         test_cfg: how to predict:
 
             - ``mode``: ``"whole"`` or ``"slide"``, the latter with ``crop_size`` ``(H, W)`` and ``stride`` ``(H, W)``;
-            - ``thresholds``: probability above which a lesion is seen, one for all or one a lesion, default 0.5;
+            - ``thresholds``: probability above which a lesion is seen, one for all or one a lesion, default 0.5; None, for a
+              softmax over an index map of any classes: every channel is a class, each pixel is of the likeliest;
             - ``flips``: a list of ``"horizontal"``, ``"vertical"``, ``"diagonal"`` (both): the probabilities of the image and
               of its flips are averaged.
         data_preprocessor: turns what the loader gives into a batch; a module or its config.
@@ -49,6 +50,8 @@ class BaseSegmentor(BaseModel):
     """``classes`` and ``palette``."""
     checkpoint_meta: dict[str, Any]
     """``meta`` of the checkpoint that the weights came from; empty without one."""
+    load_report: Any
+    """What :func:`mmseg.apis.init_model` loaded under which name; None without a checkpoint."""
 
     def __init__(
         self, test_cfg: OptConfigType = None, data_preprocessor: ConfigType | nn.Module | None = None,
@@ -126,7 +129,7 @@ class BaseSegmentor(BaseModel):
         Args:
             probabilities: ``(B, L, H, W)`` in [0, 1], lesions only.
             data_samples: with ``img_shape`` (what exceeds it at the bottom and on the right is padding) and ``ori_shape``,
-                as in :meth:`predict`.
+                as in :meth:`predict`, and with ``thresholds`` where those of ``test_cfg`` do not count.
 
         Returns:
             the samples, each with ``probabilities`` float32 ``(L, H, W)`` and ``pred_sem_seg`` uint8 ``(1, H, W)``: 0, or 1 +
@@ -139,13 +142,16 @@ class BaseSegmentor(BaseModel):
             if original != tuple(probability.shape[1:]):
                 probability = F.interpolate(probability[None], size=original, mode="bilinear", align_corners=False)[0]
             sample.probabilities = PixelData(data=probability)
-            sample.pred_sem_seg = PixelData(data=self._index_map(probability))
+            thresholds = sample.metainfo.get("thresholds", self.test_cfg.get("thresholds", 0.5))
+            sample.pred_sem_seg = PixelData(data=self._index_map(probability, thresholds))
         return list(data_samples)
 
     def lesion_probabilities(self, logits: Tensor) -> Tensor:
-        """Logits ``(B, num_classes, H, W)`` to probabilities of the lesions, float32 ``(B, L, H, W)``."""
+        """Logits ``(B, num_classes, H, W)`` to probabilities of the lesions (of all classes without thresholds), float32."""
         logits = logits.float()
-        return logits.sigmoid() if self.multi_label else logits.softmax(dim=1)[:, 1:]
+        if self.multi_label:
+            return logits.sigmoid()
+        return logits.softmax(dim=1)[:, 0 if self._is_argmax else 1 :]
 
     def _probabilities(self, inputs: Tensor) -> Tensor:
         """Probabilities of the lesions, averaged over the image and the flips asked for."""
@@ -156,8 +162,14 @@ class BaseSegmentor(BaseModel):
             total = total + self.lesion_probabilities(self.inference(inputs.flip(dims))).flip(dims)
         return total / (1 + len(flips))
 
-    def _index_map(self, probability: Tensor) -> Tensor:
-        thresholds = torch.as_tensor(self.test_cfg.get("thresholds", 0.5), dtype=torch.float32, device=probability.device)
+    @property
+    def _is_argmax(self) -> bool:
+        return self.test_cfg.get("thresholds", 0.5) is None
+
+    def _index_map(self, probability: Tensor, limits: float | Sequence[float] | None) -> Tensor:
+        if limits is None:
+            return probability.argmax(dim=0, keepdim=True).to(torch.uint8)
+        thresholds = torch.as_tensor(limits, dtype=torch.float32, device=probability.device)
         if thresholds.numel() not in (1, probability.shape[0]):
             raise ValueError(f"test_cfg.thresholds: got {thresholds.numel()} numbers, expected one for all or one for each of "
                              f"the {probability.shape[0]} lesions")

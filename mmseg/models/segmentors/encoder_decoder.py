@@ -30,6 +30,9 @@ class EncoderDecoder(BaseSegmentor):
         data_preprocessor: see :class:`BaseSegmentor`.
         pretrained: path of the backbone's weights; short for its ``init_cfg=dict(type='Pretrained', checkpoint=...)``.
         init_cfg: mmengine's initialisation.
+
+    Raises:
+        ValueError: if ``test_cfg`` does not fit together, or not the head.
     """
 
     def __init__(
@@ -45,6 +48,8 @@ class EncoderDecoder(BaseSegmentor):
         self.backbone = MODELS.build(backbone)
         self.neck = MODELS.build(neck) if neck is not None else None
         self._build_heads(decode_head)
+        if self.multi_label and self._is_argmax:
+            raise ValueError("test_cfg.thresholds: got None, expected numbers from 0 to 1 for a head with multi_label=True")
         self.auxiliary_head: Any = _build_auxiliary(auxiliary_head)
 
     def _build_heads(self, decode_head: Any) -> None:

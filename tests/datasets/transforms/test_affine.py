@@ -14,9 +14,10 @@ from torch import Tensor
 
 from mmseg.datasets import BatchRandom, BatchRandomAffine, IDRiDDataset
 from mmseg.datasets.sampling import lesion_points
+from mmseg.datasets.transforms.affine import sample_nearest
 from mmseg.models import LesionDataPreprocessor
 from mmseg.registry import TRANSFORMS
-from mmseg.structures import IGNORE
+from mmseg.structures import IGNORE, pack_masks, unpack_masks
 
 SIZES = [(30, 40), (24, 34)]
 """Heights and widths of two photographs in a batch of 30x40."""
@@ -25,11 +26,11 @@ Fixed = Callable[..., BatchRandomAffine]
 
 
 def make_batch(sizes: list[tuple[int, int]], seed: int = 0, iteration: int = 0) -> dict[str, Any]:
-    """Noise; the padding of images is black and that of masks is 1, so that a look into it would show."""
+    """Noise; beyond its size an image is black and its masks are ignored, as the data preprocessor pads them."""
     random = np.random.RandomState(seed)
     height, width = max(s[0] for s in sizes), max(s[1] for s in sizes)
     images = np.zeros((len(sizes), 3, height, width), np.float32)
-    masks = np.ones((len(sizes), 4, height, width), np.uint8)
+    masks = np.full((len(sizes), 4, height, width), IGNORE, np.uint8)
     for i, (h, w) in enumerate(sizes):
         images[i, :, :h, :w] = random.randint(0, 256, (3, h, w))
         masks[i, :, :h, :w] = random.randint(0, 2, (4, h, w))
@@ -216,6 +217,43 @@ def test_a_share_of_the_windows_is_placed_on_lesions() -> None:
     for prob, least, most in ((0.0, 0.0, 0.03), (0.5, 0.2, 0.3)):
         masks = BatchRandomAffine((8, 8), scale=(2, 2), lesion_prob=prob)(lone_lesions(300))["masks"]
         assert least <= (masks[:, 0] == 1).flatten(1).any(1).float().mean() < most
+
+
+@pytest.mark.parametrize(("weights", "share"), [((3, 1, 1, 1), 0.75), ((1, 0, 0, 9), 1.0), ((0, 5, 2, 5), 0.0)])
+def test_a_chosen_lesion_gets_its_weight_among_those_that_occur(weights: tuple[float, ...], share: float) -> None:
+    out = BatchRandomAffine((16, 16), scale=(1.5, 2.0), lesion_prob=1.0, lesion_weights=weights)(lone_lesions(400))
+    assert (out["masks"][:, 0] == 1).flatten(1).any(1).float().mean() == pytest.approx(share, abs=0.07)
+
+
+def test_lesions_of_weight_zero_alone_leave_the_crop_to_chance() -> None:
+    batch = BatchRandomAffine((16, 16), scale=(2, 2), lesion_prob=1.0, lesion_weights=(0, 1, 0, 1))(lone_lesions(300))
+    assert (batch["masks"][:, 0] == 1).flatten(1).any(1).float().mean() < 0.1
+
+
+def test_negative_weights_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"lesion_weights=\(1, -1\), expected none below 0"):
+        BatchRandomAffine((16, 16), lesion_weights=(1, -1))
+
+
+def test_packed_masks_are_moved_as_they_are() -> None:
+    whole, packed = make_batch(SIZES), make_batch(SIZES)
+    packed["masks"] = pack_masks(packed["masks"])[:, None]
+    transform = BatchRandomAffine((20, 26))
+    assert torch.equal(unpack_masks(transform(packed)["masks"][:, 0]), transform(whole)["masks"])
+
+
+def test_whole_numbers_are_sampled_as_their_floats() -> None:
+    whole, floats = make_batch(SIZES), make_batch(SIZES)
+    whole["images"] = whole["images"].to(torch.uint8)
+    transform = BatchRandomAffine((20, 26))
+    assert torch.equal(transform(whole)["images"], transform(floats)["images"])
+
+
+def test_places_in_a_plane_too_large_for_float32_are_exact() -> None:
+    masks = torch.zeros(1, 1, 4100, 4101, dtype=torch.uint8)
+    masks[0, 0, -1, -1] = masks[0, 0, -3, -2] = 1
+    y, x = torch.tensor([4099.5, 4099.5, 4097.5]), torch.tensor([4100.5, 4099.5, 4099.5])
+    assert sample_nearest(masks, x.view(1, 1, 3), y.view(1, 1, 3)).flatten().tolist() == [1, 0, 1]
 
 
 def test_a_photograph_without_lesions_is_cropped_anywhere() -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mmseg.datasets import BatchPhotometricDistortion, BatchRandom
+from mmseg.datasets.transforms.photometric import smooth
 from mmseg.registry import TRANSFORMS
 
 NEUTRAL = dict(brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0, gamma=0.0, prob=1.0)
@@ -111,3 +112,35 @@ def test_every_sample_by_its_own_numbers_wherever_it_is() -> None:
 
 def test_it_is_registered() -> None:
     assert isinstance(TRANSFORMS.build(dict(type="BatchPhotometricDistortion")), BatchPhotometricDistortion)
+
+
+class TestBlur:
+    def test_smooth_against_a_convolution(self) -> None:
+        image = torch.rand(3, 6, 9, dtype=torch.float64)
+        kernel = torch.tensor([1.0, 2.0, 1.0], dtype=torch.float64) / 4
+        padded = torch.nn.functional.pad(image[None], (1, 1, 1, 1), mode="replicate")[0]
+        expected = torch.zeros_like(image)
+        for i in range(3):
+            for j in range(3):
+                expected += kernel[i] * kernel[j] * padded[:, i : i + 6, j : j + 9]
+        torch.testing.assert_close(smooth(image), expected)
+
+    def test_share_and_probability(self) -> None:
+        images = torch.randint(0, 256, (400, 3, 8, 8)).float()
+        only_blur = BatchPhotometricDistortion(0, 0, 0, 0, 0, prob=0.5, blur=1.0, blur_prob=0.5)
+        out = only_blur(dict(images=images.clone(), random=BatchRandom(0, 0, range(400))))["images"]
+        changed = (out - images).abs().flatten(1).max(1).values > 0.01
+        assert 0.18 < changed.float().mean() < 0.32
+        shares = []
+        for before, after in zip(images[changed], out[changed], strict=True):
+            toward = smooth(before) - before
+            share = ((after - before) * toward).sum() / toward.square().sum()
+            torch.testing.assert_close(after, before + share * toward, atol=0.02, rtol=0)
+            shares.append(float(share))
+        assert 0 <= min(shares) < 0.1 and 0.9 < max(shares) <= 1.001
+
+    def test_the_callers_image_is_left_alone(self) -> None:
+        images = torch.rand(4, 3, 8, 8) * 255
+        before = images.clone()
+        BatchPhotometricDistortion(prob=1.0, blur=1.0, blur_prob=1.0)(dict(images=images, random=BatchRandom(0, 0, range(4))))
+        assert torch.equal(images, before)

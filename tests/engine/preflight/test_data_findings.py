@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 from PIL import Image
+from releases import SHAPE, write, write_idrid, write_label_maps, write_tidy
 
 from mmseg.apis import register_all_modules
 from mmseg.datasets import IDRiDDataset
@@ -20,7 +21,6 @@ from mmseg.engine.preflight.files import READERS, FileCache
 from mmseg.engine.preflight.finding import Finding
 from mmseg.engine.preflight.splits import find_splits, inner_datasets
 from mmseg.utils.errors import UserError
-from tests.datasets.test_layouts import SHAPE, write, write_label_maps, write_official, write_tidy
 
 FIRST = "masks/train/{0}/IDRiD_01_{0}.png"
 
@@ -48,7 +48,7 @@ def worse(findings: list[Finding]) -> list[Finding]:
     return [finding for finding in findings if finding.severity != "note"]
 
 
-@pytest.mark.parametrize("write_set", [write_tidy, write_official, write_label_maps])
+@pytest.mark.parametrize("write_set", [write_tidy, write_idrid, write_label_maps])
 def test_a_sound_set_is_clean_in_every_layout(write_set: Callable[[Path], None], tmp_path: Path) -> None:
     """Palette masks (which OpenCV reads as 0/76) and the RGBA one of IDRiD_81_EX among them."""
     write_set(tmp_path)

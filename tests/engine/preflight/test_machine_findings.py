@@ -121,7 +121,8 @@ class TestDisk:
 class TestMemory:
     @pytest.fixture
     def config(self, run_config: MakeConfig, tmp_path: Path) -> Config:
-        return run_config(tmp_path / "w", train_dataloader__num_workers=3, train_dataloader__batch_size=4)
+        return run_config(tmp_path / "w", train_dataloader__num_workers=3, train_dataloader__batch_size=4,
+                          train_dataloader__dataset__cache="host")
 
     def test_shared_memory_against_workers_and_batch(self, config: Config) -> None:
         splits, _ = find_splits(config)
@@ -139,6 +140,8 @@ class TestMemory:
         assert list(memory_findings(config, splits, needed)) == []
         (found,) = memory_findings(config, splits, needed - 1)
         assert (found.severity, found.where) == ("warning", "train_dataloader.dataset")
+        config.train_dataloader.dataset.cache = "auto"  # which chooses another place
+        assert list(memory_findings(config, splits, 0)) == []
 
     def test_this_machine_tells(self) -> None:
         assert (available_memory() or 2**30) > 2**20

@@ -77,9 +77,9 @@ class TestStep:
         assert (found.severity, found.where) == ("error", "one training step")
 
     def test_a_data_set_that_refuses(self, run_config: MakeConfig, tmp_path: Path) -> None:
-        config = run_config(tmp_path / "w", train_dataloader__dataset__cache="disk")
+        config = run_config(tmp_path / "w", train_dataloader__dataset__cache="disc")
         (found,) = step_findings(config, build_parts(config))
-        assert "cache='disk'" in found.got
+        assert "cache='disc'" in found.got
 
     def test_losses_that_are_not_finite(self, run_config: MakeConfig, tmp_path: Path) -> None:
         config = run_config(tmp_path / "w")

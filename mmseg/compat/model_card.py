@@ -1,0 +1,176 @@
+"""What a user of a trained model must know, as data and as a page (Mitchell et al., Model Cards for Model Reporting, 2019)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmseg.models.segmentors.base import BaseSegmentor
+from mmseg.utils.errors import UserError
+from mmseg.version import __version__
+
+__all__ = ["card_markdown", "model_card", "read_test_results"]
+
+_LESIONS = {"MA": "microaneurysms", "HE": "haemorrhages", "EX": "hard exudates", "SE": "soft exudates"}
+
+_USE = [
+    "Research on the segmentation of diabetic-retinopathy lesions in colour fundus photographs.",
+    "A first annotation that a trained reader corrects, and a baseline that other methods are compared with.",
+]
+
+_LIMITS = [
+    "Research use, not a medical device: no diagnosis, screening or treatment may rest on its output.",
+    "Known only on photographs like those it was trained on; other cameras, fields, populations and diseases were not tested "
+    "unless the metrics below say so.",
+    "It knows the lesions listed here and no others, and finds them also where there is none.",
+    "Probabilities are the network's own; that they are calibrated was not shown.",
+    "Thresholds are those of training (0.5 where none were tuned).",
+]
+
+_SCORES = ("IoU", "Dice", "sensitivity", "precision", "AP", "AUPR11")
+
+
+def model_card(
+    model: BaseSegmentor, checkpoint: str | Path, results: Mapping[str, Any] | None = None,
+    files: Mapping[str, Mapping[str, Any]] | None = None, config: str | None = None,
+) -> dict[str, Any]:
+    """Collect a model card, of JSON's types only; what is not known is null.
+
+    Args:
+        model: from :func:`mmseg.apis.init_model`.
+        checkpoint: the file it came from.
+        results: see :func:`read_test_results`.
+        files: what :func:`~mmseg.compat.export.export_model` returned.
+        config: name of the training configuration, where the checkpoint does not carry it.
+
+    Returns:
+        ``name, version, model, training, data, input, thresholds, protocol, metrics, intervals_95, intended_use, limits, files``.
+    """
+    meta, cfg, results = model.checkpoint_meta, model.cfg, results or {}
+    details = results.get("details") or {}
+    classes = list(model.dataset_meta["classes"])
+    with Path(checkpoint).open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return dict(
+        name=f"{type(model).__name__} ({config or meta.get('config_name') or Path(checkpoint).stem})",
+        version=__version__,
+        created=time.strftime("%Y-%m-%d"),
+        model=dict(
+            type=type(model).__name__, parameters=sum(p.numel() for p in model.parameters()),
+            checkpoint=Path(checkpoint).name, sha256=digest, lesions={name: _LESIONS.get(name, name) for name in classes}),
+        training=dict(
+            config=config or meta.get("config_name"), iterations=meta.get("iter"), seed=meta.get("seed"),
+            init=meta.get("init"), finished=meta.get("time"), versions=meta.get("versions")),
+        data=dict(train=_data(cfg.get("train_dataloader")), test=_data(cfg.get("test_dataloader"))),
+        input=dict(
+            kind="colour fundus photograph, RGB, 8 bit", size=cfg.get("test_dataloader", {}).get("dataset", {}).get("size"),
+            resize="scaled by area into the box of size (width, height), its shape kept; probabilities are enlarged bilinearly"),
+        thresholds=dict.fromkeys(classes, 0.5) | meta.get("thresholds", {}),
+        protocol={key: value for key, value in details.items() if isinstance(value, str | int | float)} or None,
+        metrics=results.get("metrics"), intervals_95=details.get("intervals_95"),
+        intended_use=_USE, limits=_LIMITS, files=files or {},
+    )
+
+
+def read_test_results(folder: str | Path) -> dict[str, Any]:
+    """``metrics`` and ``details`` of a folder that ``tools/test.py`` wrote; ``details`` is None where it has none.
+
+    Raises:
+        UserError: no such folder, or no readable ``metrics.json`` in it.
+    """
+    found: dict[str, Any] = {}
+    for name in ("metrics", "details"):
+        path = Path(folder, f"{name}.json")
+        if name == "details" and not path.is_file():
+            found[name] = None
+            continue
+        try:
+            found[name] = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise UserError(
+                f"--metrics: {path}: cannot be read ({reason}); expected a folder written by tools/test.py") from error
+        if not isinstance(found[name], dict):
+            raise UserError(f"--metrics: {path}: got a {type(found[name]).__name__}, expected what tools/test.py writes")
+    return found
+
+
+def card_markdown(card: Mapping[str, Any]) -> str:
+    """A model card as a page of Markdown; the same facts as in the JSON."""
+    model, training, size = card["model"], card["training"], card["input"]["size"]
+    lines = [f"# Model card: {card['name']}", "", f"**{card['limits'][0]}**", "", "## Model", ""]
+    lines += _table(("", ""), [
+        ("network", f"{model['type']}, {model['parameters']:,} parameters"),
+        ("finds", ", ".join(f"{name} ({text})" for name, text in model["lesions"].items())),
+        ("checkpoint", f"`{model['checkpoint']}`, SHA-256 `{model['sha256']}`"),
+        ("training config", training["config"]),
+        ("iterations, seed", f"{_say(training['iterations'])}, {_say(training['seed'])}"),
+        ("first weights", training["init"]),
+        ("versions", ", ".join(f"{name} {version}" for name, version in (training["versions"] or {}).items()) or None),
+        ("written by", f"version {card['version']}, {card['created']}"),
+    ])
+    lines += ["", "## Data", ""]
+    lines += _table(("", "set", "split"), [(role, *(data or {}).values()) for role, data in card["data"].items() if data])
+    box = "in its own size" if size is None else f"scaled by area into {size[0]}x{size[1]}, its shape kept"
+    lines += ["", f"Input: {card['input']['kind']}, {box}; probabilities are enlarged bilinearly to the photograph's size.", ""]
+    lines += ["## Thresholds", "", *_table(("lesion", "probability above"), list(card["thresholds"].items()))]
+    lines += ["", "## Metrics", "", *_metrics(card)]
+    for title, key in (("Intended use", "intended_use"), ("Limits", "limits")):
+        lines += ["", f"## {title}", "", *(f"- {text}" for text in card[key])]
+    return "\n".join([*lines, *_files(card["files"]), ""])
+
+
+def _metrics(card: Mapping[str, Any]) -> list[str]:
+    if not card["metrics"]:
+        return ["Not measured for this card. `tools/export.py --metrics DIR` takes in what `tools/test.py` wrote."]
+    intervals = card["intervals_95"] or {}
+    rows = []
+    for lesion, scores in card["metrics"].items():
+        cells = [_score(scores.get(score), (intervals.get(lesion) or {}).get(score)) for score in _SCORES]
+        rows.append((lesion, *cells))
+    said = "95 % intervals over images in brackets" if intervals else "intervals were not measured"
+    lines = [f"Percent; {said}; n/a where a score was not measured or the lesion does not occur.", ""]
+    lines += [*_table(("lesion", *_SCORES), rows), ""]
+    return [*lines, *(f"- {name}: {value}" for name, value in (card["protocol"] or {}).items())]
+
+
+def _score(value: float | None, interval: Sequence[float] | None) -> str:
+    if value is None:
+        return "n/a"
+    return f"{100 * value:.2f}" + (f" ({100 * interval[0]:.2f} to {100 * interval[1]:.2f})" if interval else "")
+
+
+def _files(files: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The exported files and how far they are from PyTorch."""
+    if not files:
+        return []
+    rows = []
+    for file in files.values():
+        kind = f"`{Path(file['path']).name}`" + (f", opset {file['opset']}" if "opset" in file else "")
+        rows += [
+            (kind, "x".join(map(str, (c["size"][0], 3, *c["size"][1:]))), f"{c['max_difference']:.1e}", f"{c['seconds']:.3g}",
+             f"{c['torch_seconds']:.3g}") for c in file["checks"]]
+    return ["", "## Files", "", "Each was run beside PyTorch on synthetic photographs of these sizes, on a CPU "
+            f"({next(iter(files.values()))['checks'][0]['threads']} threads).", "",
+            *_table(("file", "batch", "largest difference of a probability", "seconds", "PyTorch, seconds"), rows)]
+
+
+def _data(loader: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Type and split of the innermost data set of a loader."""
+    dataset = (loader or {}).get("dataset")
+    while isinstance(dataset, Mapping) and "dataset" in dataset:
+        dataset = dataset["dataset"]
+    return None if not isinstance(dataset, Mapping) else dict(type=dataset.get("type"), split=dataset.get("split"))
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return [*lines, *("| " + " | ".join(_say(cell) for cell in row) + " |" for row in rows)]
+
+
+def _say(value: Any) -> str:
+    return "not recorded" if value is None else str(value)

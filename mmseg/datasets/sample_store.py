@@ -1,0 +1,167 @@
+"""Where decoded samples are kept: in memory, or in one memory-mapped file."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.logging import print_log
+from torch import Tensor
+
+from mmseg.datasets.lesion_dataset import LesionDataset
+from mmseg.structures import SegDataSample
+from mmseg.utils.errors import UserError
+
+__all__ = ["DiskStore", "MemoryStore", "Sample"]
+
+_VERSION = 1
+"""Part of a disk store's key: raise it when what is written changes."""
+
+
+@dataclass
+class Sample:
+    """A decoded photograph.
+
+    Attributes:
+        image: uint8 ``(3, h, w)``, RGB.
+        masks: uint8 ``(h, w)``, packed.
+        data_sample: meta information, with ``lesion_points``.
+    """
+
+    image: Tensor
+    masks: Tensor
+    data_sample: SegDataSample
+
+
+class MemoryStore:
+    """Samples in the memory of a device; on a machine with a GPU those in main memory are pinned.
+
+    Args:
+        samples: to be kept.
+        device: where; lists of lesion pixels stay on the CPU, where places are drawn.
+    """
+
+    def __init__(self, samples: Iterable[Sample], device: torch.device) -> None:
+        self._samples = [Sample(self._keep(s.image, device), self._keep(s.masks, device), s.data_sample) for s in samples]
+
+    @staticmethod
+    def _keep(tensor: Tensor, device: torch.device) -> Tensor:
+        kept = tensor.to(device)
+        return kept.pin_memory() if device.type == "cpu" and torch.accelerator.is_available() else kept
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, idx: int) -> Sample:
+        return self._samples[idx]
+
+
+class DiskStore:
+    """Samples in one file that is mapped into memory, so that the system keeps what fits and reads the rest.
+
+    Its folder is named by a digest of the source files (path, size, time of change) and the settings: when any of them
+    changes, another one is made. It is written under another name and renamed when it is whole and on the disk, so that a
+    half-written one is never used.
+
+    Args:
+        folder: that holds ``samples.bin`` (for each sample image, masks and lesion pixels) and ``index.json``.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._index: list[dict[str, Any]] = json.loads((folder / "index.json").read_text())
+        self._bytes = np.memmap(folder / "samples.bin", np.uint8, mode="c")  # torch knows no read-only memory
+
+    @classmethod
+    def of(cls, source: LesionDataset, cache_dir: Path, samples: Iterator[Sample]) -> DiskStore:
+        """The store of a data set: the one that is there, or one made from ``samples``, which are decoded only then.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        folder = cache_dir / f"{type(source).__name__}_{source_digest(source)}"
+        if folder.is_dir():
+            print_log(f"decoded before: {folder}", logger="current")
+            return cls(folder)
+        unfinished = folder.with_name(f".{folder.name}.{os.getpid()}.new")
+        try:
+            unfinished.mkdir()
+            _write(unfinished, samples)
+            with contextlib.suppress(OSError):  # another process was first: its store is as good
+                unfinished.rename(folder)
+            _flush(cache_dir)
+        except OSError as error:
+            raise UserError(
+                f"{error.filename or unfinished}: the decoded samples cannot be written ({error.strerror}); "
+                f"{shutil.disk_usage(cache_dir).free / 2**30:.1f} GiB are free there; make room, or name another cache_dir"
+            ) from error
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+        print_log(f"decoded samples: {folder}", logger="current")
+        return cls(folder)
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __getitem__(self, idx: int) -> Sample:
+        entry = self._index[idx]
+        height, width = entry["size"]
+        start, pixels = entry["start"], height * width
+        data = torch.from_numpy(self._bytes[start : start + 4 * pixels + 4 * sum(entry["points"])])
+        points = data[4 * pixels :].view(torch.int16).view(-1, 2).split(entry["points"])
+        meta = {key: tuple(value) if isinstance(value, list) else value for key, value in entry["meta"].items()}
+        sample = SegDataSample(metainfo=meta | dict(lesion_points=list(points)))
+        return Sample(data[: 3 * pixels].view(3, height, width), data[3 * pixels : 4 * pixels].view(height, width), sample)
+
+
+def source_digest(source: LesionDataset) -> str:
+    """A digest of what a data set's decoded samples depend on: files and settings."""
+    settings = dict(version=_VERSION, size=source.size, test_mode=source.test_mode)
+    files = []
+    for i in range(len(source)):
+        info = source.get_data_info(i)
+        paths = [info["img_path"], info.get("label_path"), *info.get("mask_paths", {}).values()]
+        for path in filter(None, paths):
+            state = Path(path).stat()
+            files.append([str(Path(path).resolve()), state.st_size, state.st_mtime_ns])
+    return hashlib.sha256(json.dumps([settings, files]).encode()).hexdigest()[:16]
+
+
+def _write(folder: Path, samples: Iterator[Sample]) -> None:
+    index, position = [], 0
+    with (folder / "samples.bin").open("wb") as file:
+        for sample in samples:
+            meta = dict(sample.data_sample.metainfo)
+            points: list[Tensor] = meta.pop("lesion_points")
+            for part in (sample.image, sample.masks, *points):
+                part.numpy().tofile(file)
+            padding = -file.tell() % 2  # the next sample's lesion pixels are of two bytes
+            file.write(bytes(padding))
+            index.append(dict(start=position, size=list(sample.masks.shape), points=[len(p) for p in points], meta=meta))
+            position = file.tell()
+        file.flush()
+        os.fsync(file.fileno())
+    with (folder / "index.json").open("w") as text:
+        json.dump(index, text)
+        text.flush()
+        os.fsync(text.fileno())
+    _flush(folder)
+
+
+def _flush(folder: Path) -> None:
+    """Bring a folder's names to the disk, where the system offers it."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,53 @@
+"""The page that a test leaves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import all_gather_object, is_main_process
+from mmengine.hooks import Hook
+
+from mmseg.evaluation import LesionMetric
+from mmseg.registry import HOOKS
+from mmseg.visualization import ReportPictures, write_report
+
+__all__ = ["ReportHook"]
+
+
+@HOOKS.register_module()
+class ReportHook(Hook):
+    """Collect a small picture of every tested image and write ``report.html``; give the metric the model's own thresholds.
+
+    Args:
+        out_dir: the folder of :class:`LesionMetric`.
+        command: that was typed, for the report.
+    """
+
+    priority = "LOW"
+
+    def __init__(self, out_dir: str, command: str = "") -> None:
+        self.out_dir, self.command = out_dir, command
+        self._pictures = ReportPictures()
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        """Thresholds in the config go before those in the checkpoint."""
+        for metric in runner.test_evaluator.metrics:
+            if isinstance(metric, LesionMetric):
+                metric.thresholds = {**checkpoint.get("meta", {}).get("thresholds", {}), **metric.thresholds}
+
+    def after_test_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Keep the images of one batch, at their working size."""
+        for image, sample in zip(data_batch["inputs"], outputs, strict=True):
+            self._pictures.add(
+                Path(sample.img_path).name, image.permute(1, 2, 0).cpu().numpy(),
+                (sample.probabilities.data > 0.5).cpu().numpy(), sample.gt_sem_seg.data.cpu().numpy(),
+            )
+
+    def after_test_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        """Bring the pictures of all processes together and write."""
+        self._pictures.update(all_gather_object(self._pictures))
+        if is_main_process() and Path(self.out_dir, "metrics.json").is_file():  # another metric writes no such file
+            config = json.dumps(runner.cfg.to_dict(), indent=2, default=str)
+            write_report(self.out_dir, self._pictures, {"Command": self.command, "Configuration": config})

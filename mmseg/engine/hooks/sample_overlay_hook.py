@@ -1,0 +1,55 @@
+"""What the network sees while it learns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import master_only
+from mmengine.hooks import Hook
+
+from mmseg.registry import HOOKS
+from mmseg.structures import SegDataSample
+from mmseg.visualization import draw_overlay
+
+__all__ = ["SampleOverlayHook"]
+
+
+@HOOKS.register_module()
+class SampleOverlayHook(Hook):
+    """Show one training image every so many iterations: what is true above, what is predicted at ``p > 0.5`` below.
+
+    The picture goes to every backend of the visualiser (``vis_data/vis_image/``, TensorBoard). The image is the first of the
+    data set and always the same; random numbers, running means and the order of the images are left alone.
+
+    Args:
+        interval: iterations between pictures; 0 draws none.
+    """
+
+    priority = "LOW"
+
+    def __init__(self, interval: int = 2000) -> None:
+        self.interval = interval
+
+    @master_only
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Draw at the interval."""
+        if not self.every_n_train_iters(runner, self.interval):
+            return
+        dataset, model = runner.train_dataloader.dataset, runner.bare_model
+        item = dataset[0]
+        image, truth = item["inputs"], item["data_samples"].gt_sem_seg.data
+        size = tuple(image.shape[1:])
+        sample = SegDataSample(metainfo=dict(ori_shape=size, img_shape=size))
+        training = model.training
+        model.eval()
+        try:
+            with torch.no_grad():
+                (found,) = model.test_step(dict(inputs=[image], data_samples=[sample]))
+        finally:
+            model.train(training)
+        pixels, info = image.permute(1, 2, 0).cpu().numpy(), dataset.metainfo
+        masks = [(truth == 1).cpu().numpy(), (found.probabilities.data > 0.5).cpu().numpy()]
+        drawn = [draw_overlay(pixels, m, info["classes"], info["palette"]) for m in masks]
+        runner.visualizer.add_image("sample: truth, prediction", np.concatenate(drawn), step=runner.iter + 1)

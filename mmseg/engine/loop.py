@@ -1,0 +1,67 @@
+"""The training loop: mmengine's, with what a run needs to be stopped and resumed at any iteration."""
+
+from __future__ import annotations
+
+from mmengine.runner import IterBasedTrainLoop as _IterBasedTrainLoop
+from torch import nn
+
+from mmseg.engine.agreement import agree
+from mmseg.engine.random_state import capture_random_state, restore_random_state
+from mmseg.engine.signals import StopRequest
+from mmseg.registry import LOOPS
+
+__all__ = ["IterBasedTrainLoop"]
+
+
+@LOOPS.register_module()
+class IterBasedTrainLoop(_IterBasedTrainLoop):
+    """:class:`mmengine.runner.IterBasedTrainLoop`, which can be stopped by a signal and draws no random number in validation.
+
+    After SIGTERM or SIGINT the step at hand is finished on every process, then training ends as if that had been the last one:
+    the checkpoint is written by :class:`~mmseg.engine.hooks.CheckpointHook`, and ``stopped_by`` is the number of the signal.
+
+    A checkpoint is written before the validation of its iteration; resuming from it runs that validation first.
+    """
+
+    stopped_by: int = 0
+
+    def run(self) -> nn.Module:
+        """Train until ``max_iters``, or until asked to stop."""
+        with StopRequest() as stop:
+            self.runner.call_hook("before_train")
+            self.runner.call_hook("before_train_epoch")
+            if self._iter > 0:
+                self._resume()
+            while self._iter < self._max_iters and not self.stop_training:
+                self.runner.model.train()
+                try:
+                    data_batch = next(self.dataloader_iterator)
+                except RuntimeError:
+                    if stop.signal and self.runner.world_size == 1:  # the workers were told to stop, too
+                        self.stopped_by = stop.signal
+                        break
+                    raise
+                self.run_iter(data_batch)
+                self.stopped_by = agree(stop.signal)
+                self.stop_training |= self.stopped_by > 0
+                if not self.stop_training:
+                    self._validate_if_due()
+            self.dataloader_iterator._iterator = None  # ends its workers at once; the garbage collector takes 5 s for each
+            self.runner.call_hook("after_train_epoch")
+            self.runner.call_hook("after_train")
+        return self.runner.model
+
+    def _resume(self) -> None:
+        if not self.fast_forward_on_resume:
+            self.dataloader_iterator.skip_iter(self._iter)  # of the sampler's numbers; no data is read
+        self._validate_if_due()
+
+    def _validate_if_due(self) -> None:
+        """Validation leaves no trace in the generators: a run resumed after it draws what this one draws."""
+        self._decide_current_val_interval()
+        last = self._iter == self._max_iters
+        if self.runner.val_loop is None or self._iter < self.val_begin or (self._iter % self.val_interval and not last):
+            return
+        state = capture_random_state()
+        self.runner.val_loop.run()
+        restore_random_state(state)

@@ -1,0 +1,53 @@
+"""Ask a run to stop by a signal, at a moment of its own choice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from types import FrameType
+from typing import Any
+
+from mmengine.logging import print_log
+
+__all__ = ["StopRequest"]
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class StopRequest:
+    """Inside ``with StopRequest() as stop:`` a first SIGTERM or SIGINT is only noted in ``stop.signal``, a second ends at once.
+
+    A launcher and the terminal may both pass on the same Ctrl-C: what comes within a second of the first counts as the first.
+    In another thread than the main one, where Python has no signals, nothing happens.
+
+    Attributes:
+        signal: number of the signal; 0 while there was none.
+    """
+
+    def __init__(self) -> None:
+        self.signal = 0
+        self._time = 0.0
+        self._former: dict[int, Any] = {}
+
+    def __enter__(self) -> StopRequest:
+        if threading.current_thread() is threading.main_thread():
+            self._former = {number: signal.signal(number, self._note) for number in _SIGNALS}
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        for number, handler in self._former.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        if self.signal:
+            if time.monotonic() > self._time + 1:
+                signal.signal(number, signal.SIG_DFL)
+                os.kill(os.getpid(), number)
+            return
+        self.signal, self._time = number, time.monotonic()
+        # Workers of a data loader may have died of the same signal, which is no error now: no batch is needed any more.
+        if hasattr(signal, "SIGCHLD"):
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        print_log(f"{signal.Signals(number).name}: stopping after this step; a second one ends at once", "current")

@@ -1,0 +1,95 @@
+"""From pooled counts to scores, their means, and the table that is printed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mmseg.evaluation.average_precision import aupr11
+
+__all__ = ["SCORES", "THRESHOLD_INDEX", "Scores", "format_table", "score_arrays", "score_table", "threshold_scores"]
+
+SCORES = ("IoU", "Dice", "sensitivity", "precision", "AP", "AUPR11")
+"""Keys of ``metrics.json``."""
+
+THRESHOLD_INDEX = 5
+"""Of 0.5 among the eleven thresholds."""
+
+Scores = dict[str, dict[str, float | None]]
+
+
+def threshold_scores(true_positive: np.ndarray, predicted: np.ndarray, lesion: np.ndarray) -> dict[str, np.ndarray]:
+    """Scores at one threshold.
+
+    Args:
+        true_positive: pixels predicted that are lesion, of any shape.
+        predicted: all pixels predicted.
+        lesion: all lesion pixels.
+
+    Returns:
+        IoU, Dice, sensitivity and precision of that shape, 0 to 1, nan where there is no lesion. With no pixel predicted the
+        precision is 0 (the field's rule).
+    """
+    tp = np.where(lesion > 0, true_positive, np.nan)
+    predicted, lesion = np.maximum(predicted, 0), np.maximum(lesion, 1e-9)
+    return dict(
+        IoU=tp / (predicted + lesion - np.nan_to_num(tp)), Dice=2 * tp / (predicted + lesion), sensitivity=tp / lesion,
+        precision=tp / np.maximum(predicted, 1),
+    )
+
+
+def score_arrays(true_positive: np.ndarray, predicted: np.ndarray, lesion: np.ndarray) -> dict[str, np.ndarray]:
+    """All scores but AP.
+
+    Args:
+        true_positive: ``(..., 11)``, lesion pixels with ``p > t`` for t of 0, 0.1, ..., 1.
+        predicted: ``(..., 11)``, all pixels with ``p > t``.
+        lesion: ``(...)``, all lesion pixels.
+
+    Returns:
+        each ``(...)``, 0 to 1; nan where there is no lesion pixel.
+    """
+    at_half = threshold_scores(true_positive[..., THRESHOLD_INDEX], predicted[..., THRESHOLD_INDEX], lesion)
+    return {**at_half, "AUPR11": aupr11(true_positive, predicted, lesion)}
+
+
+def score_table(arrays: Mapping[str, np.ndarray], classes: Sequence[str]) -> Scores:
+    """Scores by lesion and name, and their mean over the lesions that have them.
+
+    Args:
+        arrays: a score's values, one a lesion ``(C,)``, nan where a lesion does not occur.
+        classes: the lesions.
+
+    Returns:
+        the dictionary of ``metrics.json``: 0 to 1, None for n/a.
+    """
+    table: Scores = {
+        lesion: {name: None if np.isnan(arrays[name][c]) else float(arrays[name][c]) for name in SCORES}
+        for c, lesion in enumerate(classes)
+    }
+    known = {name: [v for lesion in classes if (v := table[lesion][name]) is not None] for name in SCORES}
+    table["mean"] = {name: sum(values) / len(values) if values else None for name, values in known.items()}
+    return table
+
+
+def format_table(scores: Scores, interval: Mapping[str, tuple[float, float] | None] | None = None) -> str:
+    """The scores as a text table in percent, n/a where a lesion does not occur, which a last line tells.
+
+    Args:
+        scores: of :func:`score_table`.
+        interval: of the means, by score.
+    """
+    lines = [f"{'lesion':<8}" + "".join(f"{name:>14}" for name in SCORES)]
+    for lesion, values in scores.items():
+        if lesion == "mean":
+            lines.append("-" * len(lines[0]))
+        cells = ["n/a" if (v := values[name]) is None else f"{100 * v:.2f}" for name in SCORES]
+        lines.append(f"{lesion:<8}" + "".join(f"{cell:>14}" for cell in cells))
+    if interval:
+        cells = ["n/a" if (w := interval[name]) is None else f"{100 * w[0]:.1f} to {100 * w[1]:.1f}" for name in SCORES]
+        lines.append(f"{'95 %':<8}" + "".join(f"{cell:>14}" for cell in cells))
+    absent = [lesion for lesion, values in scores.items() if lesion != "mean" and values["Dice"] is None]
+    if absent:
+        lines.append(f"n/a: no true pixel of {', '.join(absent)} in this set; left out of the mean")
+    return "\n".join(lines)

@@ -1,0 +1,68 @@
+"""How plug-in losses written for mmsegmentation weigh and reduce their elements."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["get_class_weight", "reduce_loss", "weight_reduce_loss", "weighted_loss"]
+
+
+def get_class_weight(class_weight: Sequence[float] | str | None) -> Any:
+    """The weights themselves, or those in a file (``.npy``, JSON or YAML)."""
+    if not isinstance(class_weight, str):
+        return class_weight
+    if class_weight.endswith(".npy"):
+        import numpy as np
+
+        return np.load(class_weight, allow_pickle=False)
+    if class_weight.endswith((".pkl", ".pickle")):
+        raise ValueError(f"class_weight: got {class_weight!r}, expected .npy, .json or .yaml: a pickle can run code")
+    from mmengine.fileio import load
+
+    return load(class_weight)
+
+
+def reduce_loss(loss: Tensor, reduction: str) -> Tensor:
+    """'none', 'mean' or 'sum' of the elements.
+
+    Raises:
+        ValueError: for another reduction.
+    """
+    if reduction not in ("none", "mean", "sum"):
+        raise ValueError(f"reduction: got {reduction!r}, expected 'none', 'mean' or 'sum'")
+    return loss if reduction == "none" else getattr(loss, reduction)()
+
+
+def weight_reduce_loss(
+    loss: Tensor, weight: Tensor | None = None, reduction: str = "mean", avg_factor: float | Tensor | None = None
+) -> Tensor:
+    """Weigh the elements and reduce them; with ``avg_factor`` the mean is their sum over it.
+
+    Raises:
+        ValueError: for ``avg_factor`` with ``reduction='sum'``.
+    """
+    if weight is not None:
+        loss = loss * weight
+    if avg_factor is None or reduction == "none":
+        return reduce_loss(loss, reduction)
+    if reduction != "mean":
+        raise ValueError(f"avg_factor: got reduction={reduction!r}, expected 'mean' or 'none' with it")
+    return loss.sum() / (avg_factor + torch.finfo(torch.float32).eps)
+
+
+def weighted_loss(loss_func: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Give ``loss_func(pred, target, **kwargs)``, element by element, the arguments of :func:`weight_reduce_loss`."""
+
+    @functools.wraps(loss_func)
+    def wrapper(
+        pred: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean",
+        avg_factor: float | Tensor | None = None, **kwargs: Any,
+    ) -> Tensor:
+        return weight_reduce_loss(loss_func(pred, target, **kwargs), weight, reduction, avg_factor)
+
+    return wrapper

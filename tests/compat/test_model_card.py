@@ -1,0 +1,76 @@
+"""The model card: what is known is there, what is not known is said."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmseg.apis import init_model
+from mmseg.compat.model_card import card_markdown, model_card, read_test_results
+from mmseg.models.segmentors.base import BaseSegmentor
+from mmseg.structures import LESIONS
+from mmseg.utils.errors import UserError
+
+SCORES = ("IoU", "Dice", "sensitivity", "precision", "AP", "AUPR11")
+
+
+@pytest.fixture(scope="module")
+def model(speckled: Path) -> BaseSegmentor:
+    return init_model(checkpoint=speckled, device="cpu")
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """As ``tools/test.py`` writes them."""
+    metrics: dict[str, Any] = {lesion: dict.fromkeys(SCORES, 0.25) for lesion in (*LESIONS, "mean")}
+    metrics["SE"] = dict.fromkeys(SCORES)
+    details = dict(images=27, threshold="p > 0.5", curves={"MA": [0.1]}, intervals_95={"MA": {"Dice": [0.1, 0.3512]}})
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    (tmp_path / "details.json").write_text(json.dumps(details))
+    return tmp_path
+
+
+def test_facts(model: BaseSegmentor, speckled: Path, results: Path) -> None:
+    card = model_card(model, speckled, read_test_results(results))
+    assert json.loads(json.dumps(card)) == json.loads(json.dumps(card, allow_nan=False))
+    assert card["model"]["sha256"] == hashlib.sha256(speckled.read_bytes()).hexdigest()
+    assert card["model"]["parameters"] == sum(p.numel() for p in model.parameters())
+    assert list(card["model"]["lesions"]) == list(card["thresholds"]) == list(LESIONS)
+    assert card["data"] == dict(
+        train=dict(type="SyntheticFundusDataset", split="train"), test=dict(type="SyntheticFundusDataset", split="test"))
+    assert (card["training"]["iterations"], card["training"]["init"]) == (4, "scratch")
+    assert card["training"]["config"] == "sdcnetplus_r18-d8_256x256_demo_synthetic"
+    assert card["metrics"]["MA"]["Dice"] == 0.25
+    assert card["protocol"] == dict(images=27, threshold="p > 0.5")
+    assert "not a medical device" in card["limits"][0]
+
+
+def test_page(model: BaseSegmentor, speckled: Path, results: Path) -> None:
+    page = card_markdown(model_card(model, speckled, read_test_results(results)))
+    assert "| MA | 25.00 | 25.00 (10.00 to 35.12) | 25.00 | 25.00 | 25.00 | 25.00 |" in page
+    assert "| SE | n/a | n/a | n/a | n/a | n/a | n/a |" in page
+    assert "not a medical device" in page.split("## Model")[0]
+    assert "images: 27" in page and "240x160" in page and "95 % intervals over images in brackets" in page
+    rows = [line for line in page.splitlines() if line.startswith("|")]
+    assert all(line.endswith("|") for line in rows)
+
+
+def test_what_is_not_known_is_said(model: BaseSegmentor, speckled: Path, results: Path) -> None:
+    assert "Not measured for this card." in card_markdown(model_card(model, speckled))
+    (results / "details.json").unlink()
+    assert "intervals were not measured" in card_markdown(model_card(model, speckled, read_test_results(results)))
+
+
+def test_mistakes(results: Path) -> None:
+    (results / "details.json").write_text("[]")
+    with pytest.raises(UserError, match=r"details\.json: got a list"):
+        read_test_results(results)
+    (results / "metrics.json").write_text("{")
+    with pytest.raises(UserError, match=r"metrics\.json: cannot be read"):
+        read_test_results(results)
+    with pytest.raises(UserError, match=r"--metrics: .*No such file or directory.*tools/test.py"):
+        read_test_results(results / "none")

@@ -1,0 +1,70 @@
+"""Several data sets as one."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+from mmengine.dataset import pseudo_collate
+from releases import write_ddr
+
+from mmseg.datasets import ConcatDataset, DDRDataset, ResidentDataset, SyntheticFundusDataset
+from mmseg.models.data_preprocessors import LesionDataPreprocessor
+from mmseg.registry import DATASETS
+from mmseg.structures import IGNORE, LESIONS
+from mmseg.utils.errors import UserError
+
+
+@pytest.fixture
+def two(tiny_data: Path, tmp_path: Path) -> list[ResidentDataset]:
+    """Four photographs of 120x80 and three of up to 30x30."""
+    write_ddr(tmp_path)
+    return [
+        ResidentDataset(SyntheticFundusDataset(str(tiny_data), "train", size=(120, 80))),
+        ResidentDataset(DDRDataset(str(tmp_path), "train", size=(30, 30))),
+    ]
+
+
+def test_one_after_the_other_each_as_often_as_told(two: list[ResidentDataset], logged: list[logging.LogRecord]) -> None:
+    mixture = ConcatDataset(two, times=[1, 2])
+    assert len(mixture) == 4 + 2 * 3
+    assert mixture.metainfo["classes"] == LESIONS
+    ids = [mixture[i]["data_samples"].image_id for i in range(10)]
+    assert ids[4:7] == ids[7:10] and len(set(ids)) == 7
+    assert mixture[4]["inputs"] is mixture[7]["inputs"], "an image is kept twice"
+    assert logged[-1].getMessage() == "mixture of 2 data sets: 1 x 4 + 2 x 3 = 10 images"
+
+
+def test_from_a_configuration(tiny_data: Path) -> None:
+    one = dict(type="ResidentDataset", dataset=dict(type="SyntheticFundusDataset", data_root=str(tiny_data)))
+    mixture = DATASETS.build(dict(type="ConcatDataset", datasets=[one, one]))
+    assert isinstance(mixture, ConcatDataset) and len(mixture) == 8
+
+
+def test_a_batch_of_several_sizes_is_padded(two: list[ResidentDataset]) -> None:
+    mixture = ConcatDataset(two)
+    batch = pseudo_collate([mixture[0], mixture[4]])
+    transforms = [dict(type="BatchRandomAffine", crop_size=(32, 32), scale=(1, 1), rotation=(0, 0), flip_prob=0)]
+    preprocessor = LesionDataPreprocessor((0, 0, 0), (1, 1, 1), transforms)
+    data = preprocessor(batch, training=True)
+    assert data["inputs"].shape == (2, 3, 32, 32)
+    inside, outside = (sample.gt_sem_seg.data == IGNORE for sample in data["data_samples"])
+    assert not inside.any(), "a window of 32 fits into a photograph of 120x80"
+    assert outside.any() and not outside.all(), "it does not fit into one of 30x20"
+    black = (data["inputs"][1] == 0).all(0)
+    assert black[outside[0]].float().mean() > 0.9, "padding is black, but for a pixel at the border"
+
+
+@pytest.mark.parametrize("times", [[1], [1, 0], [1, 1, 1]])
+def test_shares_that_do_not_fit(two: list[ResidentDataset], times: list[int]) -> None:
+    with pytest.raises(UserError, match=r"got times=.*expected 2 numbers from 1"):
+        ConcatDataset(two, times)
+    with pytest.raises(UserError, match="expected 0 numbers"):
+        ConcatDataset([])
+
+
+def test_other_classes(two: list[ResidentDataset]) -> None:
+    two[1].metainfo = {**two[1].metainfo, "classes": ("MA", "HE")}
+    with pytest.raises(UserError, match=r"got data sets of .*'MA', 'HE'\).*expected the same"):
+        ConcatDataset(two)

@@ -1,0 +1,102 @@
+"""Decoded samples on the disk: the same, rebuilt when the sources change, never half."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmseg.datasets import ResidentDataset, SyntheticFundusDataset
+from mmseg.datasets.sample_store import DiskStore, Sample
+from mmseg.utils.errors import UserError
+
+SIZE = (121, 81)  # an odd number of pixels
+
+
+@pytest.fixture
+def root(tiny_data: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(tiny_data, tmp_path / "data")
+
+
+def on_disk(root: Path, size: tuple[int, int] = SIZE) -> ResidentDataset:
+    source = SyntheticFundusDataset(str(root), "train", size=size)
+    return ResidentDataset(source, cache="disk", cache_dir=str(root.parent / "cache"))
+
+
+def stores(root: Path) -> list[str]:
+    return sorted(path.name for path in (root.parent / "cache").iterdir())
+
+
+def test_the_same_samples_as_in_memory(root: Path) -> None:
+    kept = ResidentDataset(SyntheticFundusDataset(str(root), "train", size=SIZE), cache="host")
+    for stored in (on_disk(root), on_disk(root)):  # made, and found
+        assert len(stored) == len(kept) == 4
+        for one, other in zip((stored[i] for i in range(4)), (kept[i] for i in range(4)), strict=True):
+            assert torch.equal(one["inputs"], other["inputs"])
+            assert torch.equal(one["masks"], other["masks"])
+            meta, expected = dict(one["data_samples"].metainfo), dict(other["data_samples"].metainfo)
+            for ours, theirs in zip(meta.pop("lesion_points"), expected.pop("lesion_points"), strict=True):
+                assert ours.dtype == theirs.dtype == torch.int16
+                assert torch.equal(ours, theirs)
+            assert meta == expected
+
+
+def test_nothing_is_decoded_when_it_is_there(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_disk(root)
+    monkeypatch.setattr(SyntheticFundusDataset, "prepare_data", lambda *_: pytest.fail("decoded again"))
+    on_disk(root)
+
+
+@pytest.mark.parametrize("what", ["time", "content", "size"])
+def test_made_anew_when_a_file_or_the_setting_changes(root: Path, what: str) -> None:
+    before = on_disk(root)[0]["inputs"].clone()
+    image = sorted((root / "images/train").iterdir())[0]
+    if what == "time":
+        image.touch()
+    elif what == "content":
+        shutil.copyfile(sorted((root / "images/train").iterdir())[1], image)
+    after = on_disk(root, (60, 40) if what == "size" else SIZE)[0]["inputs"]
+    assert len(stores(root)) == 2
+    assert torch.equal(before, after) == (what == "time")
+
+
+def test_a_half_written_store_is_never_used(root: Path) -> None:
+    source = SyntheticFundusDataset(str(root), "train", size=SIZE)
+    cache = root.parent / "cache"
+    cache.mkdir()
+
+    def breaking() -> Iterator[Sample]:
+        yield Sample(torch.zeros(3, 2, 2, dtype=torch.uint8), torch.zeros(2, 2, dtype=torch.uint8), source[0]["data_samples"])
+        raise KeyboardInterrupt
+
+    with pytest.raises((KeyboardInterrupt, KeyError)):
+        DiskStore.of(source, cache, breaking())
+    assert stores(root) == []
+    (cache / ".SyntheticFundusDataset_0123.1.new").mkdir()  # what a killed process leaves
+    assert torch.equal(on_disk(root)[0]["inputs"], source[0]["inputs"])
+
+
+def test_a_full_disk_is_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(UserError, match=r"cannot be written \(No space left on device\).*GiB are free.*cache_dir"):
+        on_disk(root)
+    assert stores(root) == []
+
+
+def test_what_is_stored_is_not_changed_through_a_sample(root: Path) -> None:
+    on_disk(root)[1]["inputs"].fill_(7)
+    assert not (on_disk(root)[1]["inputs"] == 7).all()
+
+
+def test_the_choice_follows_the_free_memory(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = SyntheticFundusDataset(str(root), "train", size=SIZE)
+    need = 4 * len(source) * 81 * 121
+    for free, expected in ((2 * need, "host"), (2 * need - 1, "disk")):
+        monkeypatch.setattr("mmseg.datasets.resident.available_memory", lambda free=free: free)
+        assert ResidentDataset(source, cache_dir=str(root.parent / "cache")).cache == expected

@@ -1,0 +1,218 @@
+"""What stops a run: numbers that are not finite, signals, and processes that die or hang."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from comparing import MakeConfig, log, state_differences, train
+from mmengine.config import Config
+from torch import Tensor
+
+from mmseg.apis import build_runner
+from mmseg.engine import LesionRunner
+from mmseg.engine.checkpoint import read_checkpoint
+from mmseg.engine.signals import StopRequest
+from mmseg.models.losses.dice_loss import DiceLoss
+from mmseg.utils.errors import UserError
+
+
+def train_spoiled(config: Config, change: Callable[[Tensor], Tensor]) -> LesionRunner:
+    """Train with another Dice loss of the refining head in the third iteration; the runner, also where training ends early."""
+    runner = build_runner(config)
+    dice = next(m for m in runner.bare_model.refine_head.modules() if isinstance(m, DiceLoss))
+    dice.register_forward_hook(lambda module, args, loss: change(loss) if runner.iter == 2 else loss)
+    with contextlib.suppress(UserError):
+        runner.train()
+    return runner
+
+
+class TestNotFinite:
+    @pytest.mark.parametrize(("change", "shown"), [
+        (lambda loss: loss * math.nan, "loss_dice nan"),
+        (lambda loss: loss + math.inf, "loss_dice inf"),
+        (lambda loss: loss + loss.detach() * math.nan, "loss_dice nan"),  # its gradient is finite
+        (lambda loss: Explode.apply(loss), "norm of the gradients nan"),
+    ], ids=["nan", "inf", "loss alone", "gradient alone"])
+    @pytest.mark.parametrize("clip", [True, False])
+    def test_the_weights_are_those_before_the_update(
+        self, run_config: MakeConfig, tmp_path: Path, change: Callable[[Tensor], Tensor], shown: str, clip: bool
+    ) -> None:
+        config = run_config(tmp_path, default_hooks__checkpoint__interval=1)
+        if not clip:
+            config.optim_wrapper.pop("clip_grad")
+        runner = train_spoiled(config, change)
+        text = log(tmp_path)
+        assert "iteration 3: a loss or a gradient is not finite; training ends before this update" in text
+        for part in (shown, "refine.loss_bce 0.", "aux.loss_dice", "What to try", "(now 0.004)", "--resume", str(tmp_path)):
+            assert part in text, part
+        assert len(re.findall(r"(?m)^    /.*/images/train/.*\.\w+$", text)) == 2  # the files of this batch
+        checkpoint = read_checkpoint(tmp_path / "latest.pth")
+        assert checkpoint["meta"]["iter"] == 2
+        for name, tensor in runner.model.named_parameters():
+            assert torch.equal(tensor, checkpoint["state_dict"][name]), name
+
+    def test_without_the_guard_they_are_lost(
+        self, run_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The negative control."""
+        monkeypatch.setattr(LesionRunner, "register_default_hooks", LesionRunner.__mro__[1].register_default_hooks)
+        train_spoiled(run_config(tmp_path), lambda loss: loss * math.nan)
+        assert read_checkpoint(tmp_path / "latest.pth")["state_dict"]["refine_head.conv_seg.conv_out.weight"].isnan().any()
+
+    def test_every_batch_of_an_update_is_named(self, run_config: MakeConfig, tmp_path: Path) -> None:
+        train_spoiled(run_config(tmp_path, optim_wrapper__accumulative_counts=4), lambda loss: loss * math.nan)
+        text = log(tmp_path)
+        assert "iteration 4: a loss" in text
+        assert len(re.findall(r"(?m)^    /.*/images/train/.*\.\w+$", text)) == 8
+
+
+class Explode(torch.autograd.Function):
+    """A loss that is finite and whose gradient is not."""
+
+    @staticmethod
+    def forward(ctx: Any, loss: Tensor) -> Tensor:
+        return loss.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        return gradient * math.nan
+
+
+class TestSignals:
+    @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+    def test_the_step_is_finished_and_a_checkpoint_written(
+        self, run_config: MakeConfig, whole: Path, tmp_path: Path, number: int, code: int
+    ) -> None:
+        former = signal.getsignal(number)
+        runner = build_runner(run_config(tmp_path, default_hooks__checkpoint__interval=100))
+        runner.model.register_forward_hook(lambda *_: os.kill(os.getpid(), number) if runner.iter == 1 else None)
+        with pytest.raises(SystemExit) as caught:
+            runner.train()
+        assert caught.value.code == code
+        assert signal.getsignal(number) is former
+        assert sorted(path.name for path in tmp_path.glob("*.pth")) == ["iter_2.pth", "latest.pth"]
+        assert state_differences(tmp_path / "iter_2.pth", whole / "iter_2.pth") == []
+        text = log(tmp_path)
+        assert f"{signal.Signals(number).name}: stopping after this step" in text
+        assert "after iteration 2; go on by --resume" in text
+        train(run_config(tmp_path, resume=True))
+        assert state_differences(tmp_path / "iter_4.pth", whole / "iter_4.pth") == []
+
+    def test_nothing_is_validated_after_it(
+        self, run_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        config = run_config(tmp_path, train_cfg__val_interval=1)
+        config.val_cfg, config.val_dataloader, config.val_evaluator = (
+            {"type": "ValLoop"}, config.test_dataloader, config.test_evaluator)
+        runner = build_runner(config)
+        runner.model.register_forward_hook(lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        monkeypatch.setattr("mmengine.runner.ValLoop.run", lambda self: pytest.fail("validated"))
+        with pytest.raises(SystemExit):
+            runner.train()
+        assert read_checkpoint(tmp_path / "latest.pth")["meta"]["iter"] == 1
+
+    def test_one_signal_passed_on_twice_is_one(self) -> None:
+        with StopRequest() as stop:
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGINT)
+        assert stop.signal == signal.SIGINT
+
+    def test_a_second_one_ends_at_once(self) -> None:
+        script = (
+            "import os, signal, sys, time; sys.path.insert(0, '.'); from mmseg.engine.signals import StopRequest\n"
+            "with StopRequest() as stop:\n"
+            "    os.kill(os.getpid(), signal.SIGTERM); print(stop.signal, flush=True)\n"
+            "    stop._time -= 2; os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)\n"
+        )
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=50)
+        assert done.returncode == -signal.SIGTERM
+        assert done.stdout.splitlines()[-1] == "15"
+
+
+FAULTS = '''
+import math, os, signal, time
+from mmengine.hooks import Hook
+from mmseg.registry import HOOKS
+
+@HOOKS.register_module()
+class FaultHook(Hook):
+    def __init__(self, kind, rank=1):
+        self.kind, self.rank = kind, rank
+    def before_train(self, runner):
+        if self.kind == "nan" and runner.rank == self.rank:
+            dice = runner.bare_model.refine_head.loss_decode[1]
+            dice.register_forward_hook(lambda m, a, loss: loss + loss.detach() * math.nan if runner.iter == 1 else loss)
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter == 1 and runner.rank == self.rank:
+            if self.kind == "dies":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if self.kind == "hangs":
+                time.sleep(600)
+            if self.kind == "stop":
+                os.kill(os.getpid(), signal.SIGTERM)
+'''
+
+
+@pytest.mark.slow
+class TestTwoProcesses:
+    @pytest.fixture
+    def run(self, repo: Path, run_config: MakeConfig, tmp_path: Path) -> Callable[..., tuple[int, str, float]]:
+        """A function that trains on two processes with a fault in the second at its second step; code, output, seconds."""
+
+        def launch(kind: str, **overrides: Any) -> tuple[int, str, float]:
+            (tmp_path / "faults.py").write_text(FAULTS)
+            config = run_config(tmp_path / "w", default_hooks__checkpoint__interval=1, **overrides)
+            config.custom_imports, config.custom_hooks = dict(imports=["faults"]), [dict(type="FaultHook", kind=kind)]
+            config.dump(tmp_path / "tiny.py")
+            environment = os.environ | dict(PYTHON=sys.executable, OMP_NUM_THREADS="1", PYTHONPATH=str(tmp_path))
+            command = ["bash", str(repo / "tools/dist_train.sh"), str(tmp_path / "tiny.py"), "2"]
+            began = time.monotonic()
+            done = subprocess.run(command, cwd=repo, env=environment, capture_output=True, text=True, timeout=280)
+            return done.returncode, done.stdout + done.stderr, time.monotonic() - began
+
+        return launch
+
+    def test_a_dead_process_ends_the_job(self, run: Callable[..., tuple[int, str, float]], tmp_path: Path) -> None:
+        code, _, seconds = run("dies")
+        assert code != 0
+        assert seconds < 120
+        assert read_checkpoint(tmp_path / "w/latest.pth")["meta"]["iter"] == 1
+
+    def test_one_that_hangs_ends_it_after_the_time_out(
+        self, run: Callable[..., tuple[int, str, float]], tmp_path: Path
+    ) -> None:
+        code, text, seconds = run("hangs", env_cfg__dist_cfg__timeout=10)
+        assert code != 0
+        assert "waits for the others longer than 10 s ends the job" in text
+        assert seconds < 200
+        assert read_checkpoint(tmp_path / "w/latest.pth")["meta"]["iter"] == 1
+
+    def test_both_stop_before_the_update_where_one_is_not_finite(
+        self, run: Callable[..., tuple[int, str, float]], tmp_path: Path
+    ) -> None:
+        code, text, _ = run("nan")
+        assert code != 0
+        assert "process 0, finite: " in text
+        assert "process 1, not finite: " in text
+        assert text.count("error: iteration 2: a loss or a gradient is not finite") == 2
+        assert read_checkpoint(tmp_path / "w/latest.pth")["meta"]["iter"] == 1
+
+    def test_a_signal_to_one_stops_both_at_the_same_step(
+        self, run: Callable[..., tuple[int, str, float]], tmp_path: Path
+    ) -> None:
+        code, text, _ = run("stop")
+        assert code != 0
+        assert "stopped by SIGTERM after iteration 2" in text
+        assert read_checkpoint(tmp_path / "w/latest.pth")["meta"]["iter"] == 2

@@ -1,0 +1,171 @@
+"""Files from elsewhere: nothing in them is executed, whichever command reads them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import pickle
+import runpy
+import shutil
+import sys
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from comparing import MakeConfig, train
+
+from mmseg.apis import init_model
+from mmseg.engine.checkpoint import checkpoint_config, read_checkpoint, write_checkpoint
+from mmseg.utils.errors import UserError
+
+
+class Payload:
+    """Pickled, it is an order to make a folder."""
+
+    def __init__(self, victim: Path) -> None:
+        self.victim = victim
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.victim),)
+
+
+@pytest.fixture
+def victim(tmp_path: Path) -> Path:
+    """What must not come into being."""
+    return tmp_path / "victim"
+
+
+@pytest.fixture(params=["zip", "before 1.6", "pickle"])
+def crafted(request: pytest.FixtureRequest, trained: Path, tmp_path: Path, victim: Path) -> Path:
+    """A whole checkpoint with one more entry, in each of torch's formats."""
+    path = tmp_path / "crafted.pth"
+    content = read_checkpoint(trained) | dict(extra=Payload(victim))
+    if request.param == "pickle":
+        path.write_bytes(pickle.dumps(content))
+    else:
+        torch.save(content, path, _use_new_zipfile_serialization=request.param == "zip")
+    return path
+
+
+@pytest.fixture
+def call(repo: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Run a tool in this process; gives its exit code."""
+
+    def run(tool: str, *arguments: str | Path) -> int:
+        monkeypatch.syspath_prepend(str(repo / "tools"))
+        monkeypatch.setattr(sys, "argv", [tool, *map(str, arguments)])
+        monkeypatch.setenv("LOCAL_RANK", "0")
+        monkeypatch.setattr(logging, "raiseExceptions", False)
+        with pytest.raises(SystemExit) as caught:
+            runpy.run_path(str(repo / "tools" / tool), run_name="__main__")
+        return int(caught.value.code or 0)
+
+    return run
+
+
+COMMANDS: dict[str, Callable[[Path, Path, Path], tuple[str | Path, ...]]] = {
+    "train --resume": lambda config, file, image: ("train.py", config, "--resume", file),
+    "train --resume, found": lambda config, file, image: ("train.py", config, "--resume"),
+    "train --load-from": lambda config, file, image: ("train.py", config, "--load-from", file),
+    "train, Pretrained": lambda config, file, image: ("train.py", config),
+    "test": lambda config, file, image: ("test.py", config, file),
+    "inference": lambda config, file, image: ("inference.py", image, "--checkpoint", file),
+    "inference --config": lambda config, file, image: ("inference.py", image, "--checkpoint", file, "--config", config),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*instance named of", "ignore:Detected pickle protocol")
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_command_runs_what_is_in_a_file(
+    command: str, crafted: Path, victim: Path, run_config: MakeConfig, tiny_data: Path, tmp_path: Path,
+    call: Callable[..., int], capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = tmp_path / "tiny.py"
+    pretrained = dict(type="Pretrained", checkpoint=str(crafted)) if "Pretrained" in command else None
+    run_config(tmp_path / "w", model__backbone__init_cfg=pretrained).dump(config)
+    if command.endswith("found"):
+        (tmp_path / "w").mkdir()
+        shutil.copy(crafted, tmp_path / "w/latest.pth")
+    image = next((tiny_data / "images/test").iterdir())
+    assert call(*COMMANDS[command](config, crafted, image)) == 2
+    message = capsys.readouterr().err
+    assert "crafted.pth: " in message or "latest.pth: " in message
+    assert "could run code" in message or "can run code" in message
+    assert not victim.exists()
+
+
+def test_the_crafted_file_does_what_it_is_accused_of(crafted: Path, victim: Path) -> None:
+    """The negative control."""
+    with contextlib.suppress(RuntimeError):
+        torch.load(crafted, weights_only=False)
+    assert victim.is_dir()
+
+
+@pytest.mark.parametrize("name", ["os.mkdir", "pathlib.Path.touch", "mmengine.runner.load_checkpoint", "torch.load"])
+@pytest.mark.parametrize("place", ["model", "backbone", "norm_cfg", "init_cfg"])
+def test_a_configuration_inside_cannot_name_what_to_call(
+    name: str, place: str, trained: Path, victim: Path, tmp_path: Path
+) -> None:
+    """mmengine's registries import a dotted name and call it with the other keys."""
+    checkpoint = read_checkpoint(trained)
+    config = json.loads(checkpoint["meta"]["config_json"])
+    order = dict(type=name, path=str(victim))
+    inner = dict(model=config, backbone=config["model"], norm_cfg=config["model"]["backbone"], init_cfg=config["model"])[place]
+    inner[place] = order
+    checkpoint["meta"]["config_json"] = json.dumps(config)
+    write_checkpoint(checkpoint, tmp_path / "a.pth")
+    with pytest.raises(UserError, match=r"a\.pth: the configuration inside is refused.*--config"):
+        init_model(None, tmp_path / "a.pth")
+    assert not victim.exists()
+
+
+def test_mmengine_would_call_it(victim: Path) -> None:
+    """The negative control."""
+    from mmseg.registry import MODELS
+
+    with contextlib.suppress(TypeError):  # "expected an object", after the fact
+        MODELS.build(dict(type="os.mkdir", path=str(victim)))
+    assert victim.is_dir()
+
+
+@pytest.mark.parametrize("text", ["{", 3, None, "[]", '"text"'])
+def test_a_configuration_inside_that_is_none(text: Any) -> None:
+    with pytest.raises(UserError, match=r"a\.pth: .*--config"):
+        checkpoint_config(dict(state_dict={}, meta=dict(config_json=text)), "a.pth")
+
+
+def test_the_text_that_mmengine_would_execute_is_not(
+    trained: Path, victim: Path, run_config: MakeConfig, tmp_path: Path
+) -> None:
+    """mmengine executes ``meta['config']`` when it resumes."""
+    checkpoint = read_checkpoint(trained)
+    checkpoint["meta"]["config"] = f"import os; os.mkdir({str(victim)!r})"
+    write_checkpoint(checkpoint, tmp_path / "latest.pth")
+    init_model(None, tmp_path / "latest.pth")
+    train(run_config(tmp_path, resume=True, train_cfg__max_iters=5))
+    assert not victim.exists()
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["torch 1.6 on", "before 1.6"])
+def test_checkpoints_of_mmcv_0_are_read(zipped: bool, trained: Path, run_config: MakeConfig, tmp_path: Path) -> None:
+    """Their keys, as mmcv's ``save_checkpoint`` wrote them, and a prefix of DataParallel."""
+    mine = read_checkpoint(trained)
+    old = dict(
+        meta=dict(epoch=3, iter=40000, mmcv_version="1.3.9", time="Mon", CLASSES=("MA", "HE"), config="x = 1", hook_msgs={}),
+        state_dict=OrderedDict((f"module.{name}", tensor) for name, tensor in mine["state_dict"].items()),
+        optimizer=mine["optimizer"],
+    )
+    path = tmp_path / "old.pth"
+    torch.save(old, path, _use_new_zipfile_serialization=zipped)
+    assert read_checkpoint(path)["meta"]["iter"] == 40000
+    config = run_config(
+        tmp_path, load_from=str(path), train_cfg__max_iters=1, param_scheduler=[], optim_wrapper__optimizer__lr=0.0)
+    weights = train(config).model.state_dict()
+    assert all(torch.equal(weights[name], tensor) for name, tensor in mine["state_dict"].items() if name.endswith("weight"))
+    with pytest.raises(UserError, match=r"old\.pth: holds no .*cannot be resumed.*--load-from"):
+        train(run_config(tmp_path, load_from=str(path), resume=True))

@@ -1,0 +1,105 @@
+"""Index maps, against scikit-learn's confusion matrix and mmsegmentation's definitions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mmengine.structures import PixelData
+from PIL import Image
+from sklearn.metrics import accuracy_score, f1_score, fbeta_score, jaccard_score, precision_score, recall_score
+
+from mmseg.evaluation import IoUMetric
+from mmseg.registry import METRICS
+from mmseg.structures import LESIONS, SegDataSample
+
+Pair = tuple[np.ndarray, np.ndarray]
+
+
+def pairs(classes: int = 5) -> list[Pair]:
+    random = np.random.RandomState(0)
+    made = []
+    for shape in ((20, 30), (9, 7)):
+        truth = random.randint(classes, size=(1, *shape)).astype(np.uint8)
+        predicted = np.where(random.rand(1, *shape) < 0.6, truth, random.randint(classes, size=(1, *shape))).astype(np.uint8)
+        made.append((predicted, truth))
+    return made
+
+
+def evaluate(made: list[Pair], **arguments: Any) -> dict[str, float]:
+    metric = IoUMetric(**arguments)
+    metric.dataset_meta = dict(classes=LESIONS)
+    for number, (predicted, truth) in enumerate(made):
+        maps = dict(pred_sem_seg=torch.as_tensor(predicted), gt_sem_seg=torch.as_tensor(truth))
+        sample = SegDataSample(
+            metainfo=dict(img_path=f"/x/{number}.jpg"), **{name: PixelData(data=value) for name, value in maps.items()}
+        )
+        metric.process(None, [sample.to_dict()])
+    return metric.evaluate(len(made))
+
+
+def flat(made: list[Pair]) -> tuple[np.ndarray, np.ndarray]:
+    predicted, truth = (np.concatenate([pair[i].ravel() for pair in made]) for i in (0, 1))
+    return truth[truth != 255], predicted[truth != 255]
+
+
+def test_names_and_values() -> None:
+    made = pairs()
+    made[0][1][0, :5] = 255
+    found = evaluate(made, iou_metrics=["mIoU", "mDice", "mFscore"])
+    expected = dict(
+        aAcc=accuracy_score(*flat(made)),
+        mIoU=jaccard_score(*flat(made), average="macro"),
+        mAcc=recall_score(*flat(made), average="macro"),
+        mDice=f1_score(*flat(made), average="macro"),
+        mFscore=f1_score(*flat(made), average="macro"),
+        mPrecision=precision_score(*flat(made), average="macro"),
+        mRecall=recall_score(*flat(made), average="macro"),
+    )
+    assert found == {name: round(100 * value, 2) for name, value in expected.items()}
+    assert 0.1 < expected["mIoU"] < 0.9
+
+
+def test_default_is_mIoU() -> None:
+    assert list(evaluate(pairs())) == ["aAcc", "mIoU", "mAcc"]
+    assert list(evaluate(pairs(), prefix="val")) == ["val/aAcc", "val/mIoU", "val/mAcc"]
+
+
+def test_beta() -> None:
+    found = evaluate(pairs(), iou_metrics="mFscore", beta=2)
+    assert found["mFscore"] == round(100 * fbeta_score(*flat(pairs()), beta=2, average="macro"), 2)
+
+
+def test_a_class_that_does_not_occur() -> None:
+    made = pairs(4)  # no SE anywhere
+    assert evaluate(made)["mIoU"] == round(100 * jaccard_score(*flat(made), average="macro"), 2)
+    with_zero = np.mean([*jaccard_score(*flat(made), average=None), 0])
+    assert evaluate(made, nan_to_num=0)["mIoU"] == round(100 * with_zero, 2)
+
+
+def test_multi_label_truth_is_flattened() -> None:
+    masks = np.zeros((4, 2, 3), np.uint8)
+    masks[1, 0], masks[0, 0, 0], masks[:, 1, 2] = 1, 1, 255  # MA on top of HE
+    index = np.array([[[1, 2, 2], [0, 0, 4]]], np.uint8)
+    assert evaluate([(index, masks)])["aAcc"] == 100
+
+
+def test_index_maps_are_written(tmp_path: Path) -> None:
+    made = pairs()
+    assert evaluate(made, output_dir=str(tmp_path / "out"), format_only=True) == {}
+    for number, (predicted, _) in enumerate(made):
+        np.testing.assert_array_equal(np.array(Image.open(tmp_path / f"out/{number}.png")), predicted[0])
+
+
+def test_mistakes() -> None:
+    with pytest.raises(ValueError, match=r"iou_metrics: got \['mIOU'\], expected any of mIoU, mDice, mFscore"):
+        METRICS.build(dict(type="IoUMetric", iou_metrics=["mIOU"]))
+    with pytest.raises(ValueError, match="expected output_dir"):
+        IoUMetric(format_only=True)
+    with pytest.raises(ValueError, match=r"0\.jpg: got an index map \(2, 3\), expected \(3, 2\)"):
+        evaluate([(np.zeros((1, 2, 3), np.uint8), np.zeros((1, 3, 2), np.uint8))])
+    with pytest.raises(ValueError, match="got a class index above 4"):
+        evaluate([(np.full((1, 2, 3), 7, np.uint8), np.zeros((1, 2, 3), np.uint8))])

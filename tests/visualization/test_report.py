@@ -1,0 +1,173 @@
+"""The report: one file, nothing from outside, every text escaped, and it works in a browser."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.structures import PixelData
+from PIL import Image
+
+from mmseg.evaluation import LesionMetric
+from mmseg.structures import LESIONS, SegDataSample
+from mmseg.visualization import ReportPictures, write_report
+from mmseg.visualization.report_pictures import ERROR_COLOURS, WIDTH, error_layer
+
+EVIL = "<script>alert('x')</script> & \"co\".jpg"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report of seven images; SE occurs in none. One image has a nasty name."""
+    out = tmp_path_factory.mktemp("report")
+    metric, pictures, random = LesionMetric(out_dir=str(out)), ReportPictures(), np.random.RandomState(0)
+    metric.dataset_meta = dict(classes=LESIONS)
+    names = [*(f"eye_{i}.jpg" for i in range(6)), EVIL.replace("/", "-")]
+    for i, name in enumerate(names):
+        truth = np.zeros((4, 96, 144), np.uint8)
+        truth[0, 10:20, 10:20], truth[1, 40:60, 30:70], truth[2, 20:30, 90:110] = 1, 1, 1
+        shifted = np.roll(truth, i, axis=2)
+        probabilities = (0.8 * shifted + 0.2 * random.rand(4, 96, 144)).astype(np.float32)
+        maps = dict(probabilities=torch.from_numpy(probabilities), gt_sem_seg=torch.from_numpy(truth))
+        sample = SegDataSample(
+            metainfo=dict(img_path=f"/x/{name}"), **{key: PixelData(data=value) for key, value in maps.items()}
+        )
+        metric.process(None, [sample.to_dict()])
+        pictures.add(name, np.full((48, 72, 3), (160, 80, 40), np.uint8), probabilities > 0.5, truth)
+    metric.evaluate(len(names))
+    write_report(out, pictures, {"Command": "python tools/test.py <config> & co", "Configuration": "lr = '</pre><b>'"})
+    return out
+
+
+@pytest.fixture(scope="module")
+def page(folder: Path) -> str:
+    return (folder / "report.html").read_text()
+
+
+def test_one_file_that_needs_nothing_else(page: str) -> None:
+    sources = re.findall(r'(?:src|href)="([^"]*)"', page)
+    assert sources and all(source.startswith("data:image/") for source in sources)
+    assert not re.search(r"https?://|@import|url\(", page)
+    assert len(page) < 2_000_000
+
+
+def test_texts_are_escaped(page: str) -> None:
+    assert page.count("<script>") == 1
+    assert "alert('x')<" not in page
+    assert "&lt;script&gt;alert(" in page
+    assert "python tools/test.py &lt;config&gt; &amp; co" in page
+    assert "lr = &#x27;&lt;/pre&gt;&lt;b&gt;&#x27;" in page
+
+
+def test_scores_with_their_intervals(page: str, folder: Path) -> None:
+    scores, details = (json.loads((folder / name).read_text()) for name in ("metrics.json", "details.json"))
+    for lesion in ("MA", "HE", "EX", "mean"):
+        for name, value in scores[lesion].items():
+            low, high = details["intervals_95"][lesion][name]
+            assert f"<td>{100 * value:.2f}<small>{100 * low:.1f} to {100 * high:.1f}</small></td>" in page
+    assert page.count("<td>n/a</td>") == 6
+    assert "no true pixel of SE in this set" in page
+
+
+def test_curves_and_pictures(page: str) -> None:
+    assert page.count("<svg ") == 2 * 3
+    assert page.count("<figure>") == 3 * 6
+    for view in ("truth", "prediction", "error"):
+        assert page.count(f'<img class="layer {view}"') == 3 * 6
+    assert page.index("MA: worst") < page.index("MA: best") < page.index("HE: worst")
+
+
+def test_the_worst_come_first(page: str, folder: Path) -> None:
+    with (folder / "per_image.csv").open() as file:
+        dices = {row["image"]: float(row["Dice"]) for row in csv.DictReader(file) if row["lesion"] == "MA"}
+    order = sorted(dices, key=lambda name: dices[name])
+    shown = re.findall(r"<figcaption>(eye_\d\.jpg|&lt;.*?jpg): Dice", page)[:6]
+    assert [name for name in shown if name.startswith("eye")] == [
+        name for name in [*order[:3], *order[:-4:-1]] if name.startswith("eye")
+    ]
+
+
+def test_layers() -> None:
+    errors = np.array([[0, 1, 2, 3]], np.uint8)
+    seen = {}
+    for view in ("truth", "prediction", "error"):
+        seen[view] = np.array(Image.open(io.BytesIO(error_layer(errors, view))).convert("RGBA"))[0]
+        assert seen[view][0, 3] == 0
+    assert [seen["truth"][i, 3] for i in (1, 2, 3)] == [0, 255, 255]
+    assert [seen["prediction"][i, 3] for i in (1, 2, 3)] == [255, 0, 255]
+    assert [tuple(seen["error"][i, :3]) for i in (1, 2, 3)] == [ERROR_COLOURS[kind] for kind in ("FP", "FN", "TP")]
+
+
+def test_reduced_errors() -> None:
+    pictures = ReportPictures()
+    truth, predicted = np.zeros((1, 4 * 100, 4 * WIDTH), np.uint8), np.zeros((1, 4 * 100, 4 * WIDTH), bool)
+    truth[0, :4, :4] = 1  # a whole pixel, missed
+    predicted[0, :4, 40:44], truth[0, :4, 40:44] = True, 1  # found
+    predicted[0, :2, 80:82] = True  # a quarter, false
+    predicted[0, 0, 120] = True  # a sixteenth
+    truth[0, 8:12, 8:12] = 255
+    predicted[0, 8:12, 8:12] = True
+    pictures.add("a", np.zeros((10, 10, 3), np.uint8), predicted, truth)
+    errors = pictures.errors["a"][0]
+    assert errors.shape == (100, WIDTH)
+    assert [errors[0, 0], errors[0, 10], errors[0, 20], errors[0, 30], errors[2, 2]] == [2, 3, 1, 0, 0]
+
+
+PROBE = """
+<script>
+addEventListener("load", () => {
+  const table = document.querySelector("table.sortable"), heads = [...table.querySelectorAll("th")];
+  const dice = heads.findIndex(head => head.textContent === "Dice");
+  const column = () => [...table.tBodies[0].rows].map(row => row.cells[dice].textContent);
+  heads[dice].click(); const up = column();
+  heads[dice].click(); const down = column();
+  const figure = document.querySelector("figure"), shown = {};
+  const visible = image => getComputedStyle(image).display !== "none";
+  for (const button of figure.querySelectorAll("input")) {
+    button.click();
+    shown[button.value] = [...figure.querySelectorAll("img.layer")].filter(visible).map(image => image.className);
+  }
+  const pictures = [...document.images].every(image => image.complete && image.naturalWidth > 0);
+  const out = document.createElement("output");
+  out.textContent = JSON.stringify({up, down, shown, pictures, wide: document.documentElement.scrollWidth - innerWidth});
+  document.body.append(out);
+});
+</script></body>"""
+
+
+@pytest.fixture(scope="module")
+def chromium() -> str:
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("no Chromium here: apt-get install chromium")
+    return program
+
+
+def test_in_a_browser(page: str, chromium: str, tmp_path: Path) -> None:
+    """Sorting by a column, the toggle of the views, and that every picture is one."""
+    probe = tmp_path / "probe.html"
+    probe.write_text(page.replace("</body>", PROBE))
+    command = [
+        chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+        f"--user-data-dir={tmp_path}/profile", "--virtual-time-budget=4000", "--window-size=1280,900", "--dump-dom",
+        probe.as_uri(),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    answer = re.search(r"<output>(.*?)</output>", done.stdout, re.DOTALL)
+    assert answer, done.stderr[-2000:]
+    found = json.loads(answer[1])
+    up = [float(text) for text in found["up"] if text]
+    assert up == sorted(up) and len(set(up)) > 3
+    assert found["down"][: len(up)] == [f"{value:.4f}" for value in reversed(up)]
+    assert found["up"][len(up):] == found["down"][len(up):] == [""] * 7  # n/a stays at the end
+    assert found["shown"] == {"photograph": [], **{view: [f"layer {view}"] for view in ("truth", "prediction", "error")}}
+    assert found["pictures"] is True
+    assert found["wide"] <= 0

@@ -1,0 +1,43 @@
+"""Segment photographs without PyTorch: python tools/onnx_inference.py model.onnx fundus.jpg (needs numpy, opencv, onnxruntime)"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Segment photographs with an ONNX file written by tools/export.py.")
+    parser.add_argument("model", help="such as model.onnx, with the preprocessing inside")
+    parser.add_argument("images", nargs="+", metavar="IMAGE")
+    parser.add_argument("--out-dir", type=Path, default=Path("output_img"))
+    args = parser.parse_args()
+    import cv2
+    import numpy as np
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(args.model, providers=["CPUExecutionProvider"])
+    about = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
+    limits = np.float32([about["thresholds"][name] for name in about["classes"]])
+    args.out_dir.mkdir(parents=True, exist_ok=True)
+    for path in map(Path, args.images):
+        image = cv2.imread(str(path))  # BGR, upright by EXIF
+        if about["preprocessing"] != "inside" or image is None:
+            raise SystemExit(f"error: {path} is no readable image" if image is None else "error: export with preprocessing")
+        height, width = image.shape[:2]
+        factor = min(about["size"][0] / width, about["size"][1] / height) if about["size"] else 1.0
+        size = (max(1, round(width * factor)), max(1, round(height * factor)))
+        small = cv2.resize(image, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
+        inputs = np.ascontiguousarray(small[..., ::-1].transpose(2, 0, 1)[None])
+        (probabilities,) = session.run(["probabilities"], {"image": inputs})
+        large = cv2.resize(probabilities[0].transpose(1, 2, 0), (width, height), interpolation=cv2.INTER_LINEAR)
+        seen = np.where(large > limits, large, -1)  # the likeliest lesion above its threshold
+        cv2.imwrite(str(args.out_dir / f"{path.stem}_mask.png"), ((seen.argmax(2) + 1) * (seen.max(2) >= 0)).astype(np.uint8))
+        for name, mask in zip(about["classes"], np.moveaxis(large > limits, 2, 0), strict=True):
+            cv2.imwrite(str(args.out_dir / f"{path.stem}_{name}.png"), mask.astype(np.uint8) * 255)
+        print(f"{path} -> {args.out_dir / path.stem}_*.png")
+
+
+if __name__ == "__main__":
+    main()
