@@ -46,6 +46,7 @@ def measure(config_path: str, options: dict[str, Any], way: str, steps: int) -> 
     """
     import torch
     from mmengine.logging import MMLogger
+    from torch.utils.flop_counter import FlopCounterMode
 
     from mmseg.apis import build_runner
     from mmseg.engine.config import load_config
@@ -63,6 +64,7 @@ def measure(config_path: str, options: dict[str, Any], way: str, steps: int) -> 
     loop = runner.train_loop
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     runner._init_model_weights()
+    runner._maybe_compile("train_step")
     model, wrapper, batches = runner.model, runner.optim_wrapper, iter(loop.dataloader_iterator)
     model.train().to(memory_format=torch.channels_last if way == "default" else torch.contiguous_format)
     device = next(model.parameters()).device
@@ -72,8 +74,7 @@ def measure(config_path: str, options: dict[str, Any], way: str, steps: int) -> 
             torch.cuda.synchronize()
         return time.perf_counter()
 
-    times: list[list[float]] = []
-    for step in range(steps + 2):
+    def one_step(step: int) -> list[float]:
         start = now()
         model.data_preprocessor.iteration = step
         data = model.data_preprocessor(next(batches), True)
@@ -88,15 +89,44 @@ def measure(config_path: str, options: dict[str, Any], way: str, steps: int) -> 
         have_gradient = now()
         wrapper.step()
         wrapper.zero_grad()
-        times.append([have_data - start, have_loss - have_data, have_gradient - have_loss, now() - have_gradient])
-    medians = {part: statistics.median(column) for part, column in zip(PARTS, zip(*times[2:], strict=True), strict=True)}
-    total = statistics.median(sum(row) for row in times[2:])
+        return [have_data - start, have_loss - have_data, have_gradient - have_loss, now() - have_gradient]
+
+    with FlopCounterMode(display=False) as counter:
+        one_step(0)
+    one_step(1)
+    times = [one_step(step + 2) for step in range(steps)]
+    medians = {part: statistics.median(column) for part, column in zip(PARTS, zip(*times, strict=True), strict=True)}
+    total = statistics.median(sum(row) for row in times)
+    limit = counter.get_total_flops() / 2 / matrix_rate(device, half=way == "default" and wrapper.dtype != "float32")
     on_gpu = device.type == "cuda"
     peak = torch.cuda.max_memory_allocated() if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return dict(
-        seconds=medians, step=total, images_per_second=len(data["inputs"]) / total, data_share=medians["data"] / total,
+        seconds=medians, step=total, images_per_second=config.train_dataloader.batch_size / total,
+        data_share=medians["data"] / total, macs=counter.get_total_flops() / 2, limit=limit,
         peak_memory_GiB=peak / 2**30, device=torch.cuda.get_device_name() if on_gpu else "cpu", threads=torch.get_num_threads(),
     )
+
+
+def matrix_rate(device: Any, half: bool) -> float:
+    """Products a second that the device reaches on two square matrices: the limit of every convolution.
+
+    Args:
+        device: where.
+        half: in bfloat16 where the device computes in it itself, else in float32.
+    """
+    import torch
+
+    from mmseg.utils.device import has_native_bfloat16
+
+    dtype = torch.bfloat16 if half and has_native_bfloat16(device.type) else torch.float32
+    side = 2048 if device.type == "cpu" else 8192
+    a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        (a @ b)[0, 0].item()
+        times.append(time.perf_counter() - start)
+    return side**3 / min(times)
 
 
 def take_care_away() -> None:
@@ -122,13 +152,14 @@ def take_care_away() -> None:
 
 
 def table(rows: dict[str, dict[str, Any]]) -> str:
-    """Milliseconds by part, and how many times faster a way is than the last."""
+    """Milliseconds by part, the share of the step that its products alone would take, and how much faster than the last way."""
     head = "".join(f"{part:>11}" for part in (*PARTS, "step"))
-    lines = [f"{'ms':<10}{head}{'images/s':>10}{'data %':>8}{'GiB':>7}{'ratio':>7}"]
+    lines = [f"{'ms':<10}{head}{'images/s':>10}{'data %':>8}{'limit %':>9}{'GiB':>7}{'ratio':>7}"]
     for way, row in rows.items():
         cells = [*row["seconds"].values(), row["step"]]
         ratio = list(rows.values())[-1]["step"] / row["step"]
-        rates = f"{row['images_per_second']:>10.2f}{100 * row['data_share']:>8.2f}{row['peak_memory_GiB']:>7.2f}{ratio:>7.2f}"
+        rates = f"{row['images_per_second']:>10.2f}{100 * row['data_share']:>8.2f}{100 * row['limit'] / row['step']:>9.0f}"
+        rates += f"{row['peak_memory_GiB']:>7.2f}{ratio:>7.2f}"
         lines.append(f"{way:<10}" + "".join(f"{1000 * s:>11.1f}" for s in cells) + rates)
     return "\n".join(lines)
 

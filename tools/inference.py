@@ -45,7 +45,8 @@ def main() -> None:
         from mmseg.structures import LESIONS
 
         inferencer = LesionInferencer(
-            args.checkpoint or home_path("model", "latest.pth"), args.config, args.device, thresholds(args.threshold, LESIONS)
+            args.checkpoint or home_path("model", "latest.pth"), args.config, args.device, thresholds(args.threshold, LESIONS),
+            dtype="float32" if args.save_probabilities else "auto",  # what is scored is computed as test.py does
         )
         out_dir = args.out_dir or home_path("output_img")
         failed = segment_files(inferencer, files, out_dir, args.save_probabilities, args.batch_size)

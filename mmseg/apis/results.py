@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -52,18 +53,19 @@ def write_results(
         UserError: the folder cannot be written.
     """
     out_dir = Path(out_dir)
-    paths = []
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
-        overlay = draw_overlay(found.image, found.masks, found.classes, found.palette)
-        paths.append(write_picture(out_dir / f"{name}_overlay.png", overlay))
-        paths.append(_write_indexed(out_dir / f"{name}_mask.png", found))
-        for lesion, mask in zip(found.classes, found.masks, strict=True):
-            paths.append(write_picture(out_dir / f"{name}_{lesion}.png", mask.astype(np.uint8) * np.uint8(255)))
+        with ThreadPoolExecutor() as pool:  # OpenCV and zlib let go of the interpreter
+            jobs = [pool.submit(_write_overlay, out_dir / f"{name}_overlay.png", found),
+                    pool.submit(_write_indexed, out_dir / f"{name}_mask.png", found)]
+            jobs += [pool.submit(_write_mask, out_dir / f"{name}_{lesion}.png", mask)
+                     for lesion, mask in zip(found.classes, found.masks, strict=True)]
+            lesions = summarise(found)
+            paths = [job.result() for job in jobs]
         report = dict(
             image=str(found.path) if found.path else None,
             size=[found.image.shape[1], found.image.shape[0]],
-            lesions=summarise(found),
+            lesions=lesions,
             thresholds=found.thresholds,
             classes=list(found.classes),
             checkpoint=checkpoint,
@@ -78,11 +80,19 @@ def write_results(
     return paths
 
 
+def _write_overlay(path: Path, found: Segmentation) -> Path:
+    return write_picture(path, draw_overlay(found.image, found.masks, found.classes, found.palette))
+
+
+def _write_mask(path: Path, mask: np.ndarray) -> Path:
+    return write_picture(path, mask.view(np.uint8) * np.uint8(255))
+
+
 def _write_indexed(path: Path, found: Segmentation) -> Path:
     """The index map as a palette PNG: its values are the classes, its colours those of the data set."""
     from PIL import Image
 
     picture = Image.fromarray(found.index_map)
     picture.putpalette([0, 0, 0, *(value for colour in found.palette for value in colour)])
-    picture.save(path)
+    picture.save(path, compress_level=1)
     return path

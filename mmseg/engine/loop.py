@@ -6,6 +6,7 @@ from mmengine.runner import IterBasedTrainLoop as _IterBasedTrainLoop
 from torch import nn
 
 from mmseg.engine.agreement import agree
+from mmseg.engine.compiling import uncompiled
 from mmseg.engine.random_state import capture_random_state, restore_random_state
 from mmseg.engine.signals import StopRequest
 from mmseg.registry import LOOPS
@@ -63,5 +64,6 @@ class IterBasedTrainLoop(_IterBasedTrainLoop):
         if self.runner.val_loop is None or self._iter < self.val_begin or (self._iter % self.val_interval and not last):
             return
         state = capture_random_state()
-        self.runner.val_loop.run()
+        with uncompiled(getattr(self.runner, "compiled", False)):
+            self.runner.val_loop.run()
         restore_random_state(state)

@@ -24,7 +24,8 @@ from torch import nn
 from mmseg.compat.weights import LoadReport, match_weights
 from mmseg.engine.agreement import COLLECTIVE_TIMEOUT
 from mmseg.engine.checkpoint import FORMAT_VERSION, read_checkpoint, write_checkpoint
-from mmseg.engine.hooks import NonFiniteGuardHook, ResumeRandomStateHook
+from mmseg.engine.compiling import compile_network
+from mmseg.engine.hooks import NonFiniteGuardHook, ResumeRandomStateHook, RuntimeInfoHook
 from mmseg.engine.log_window import capture_log_window, restore_log_window
 from mmseg.engine.random_state import capture_random_state
 from mmseg.engine.resuming import (
@@ -49,8 +50,10 @@ class LesionRunner(Runner):
 
     What differs: checkpoints are written atomically and read with ``weights_only=True``; every process's random state is in
     them; resuming never looks for pretrained weights; SyncBN becomes BN on a CPU; distributed runs use gloo without a GPU;
-    the console shows only one-line messages (the whole goes to the log file).
+    the console shows only one-line messages (the whole goes to the log file); ``compile`` compiles the network alone.
     """
+
+    compiled: bool = False
 
     def setup_env(self, env_cfg: dict) -> None:
         """As mmengine's, but a distributed run without a GPU meets over gloo instead of failing, and a CPU keeps memory."""
@@ -63,8 +66,8 @@ class LesionRunner(Runner):
         super().setup_env(env_cfg)
 
     def register_default_hooks(self, hooks: dict | None = None) -> None:
-        """As mmengine's, and the guard."""
-        super().register_default_hooks(hooks)
+        """As mmengine's, but losses are fetched when the logger wants them; and the guard."""
+        super().register_default_hooks({"runtime_info": RuntimeInfoHook(), **(hooks or {})})
         self.register_hook(NonFiniteGuardHook())
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
@@ -86,6 +89,17 @@ class LesionRunner(Runner):
         from mmengine.model import MMDistributedDataParallel
 
         return MMDistributedDataParallel(module=model, broadcast_buffers=False)
+
+    def _maybe_compile(self, target: str) -> None:
+        """Compile the network, not the whole ``target``, where the config has ``compile=True`` or torch.compile's options."""
+        options = self.cfg.get("compile") or False
+        if options is False:
+            return
+        self.logger.info("compile: the network is being compiled, which makes the first steps slow")
+        reason = compile_network(self.bare_model, {} if options is True else dict(options))
+        self.compiled = reason is None
+        if reason:
+            self.logger.warning(f"compile: training goes on uncompiled, since compiling fails here: {reason}")
 
     def _init_model_weights(self) -> None:
         """Initialise, and look for pretrained weights, unless all weights come from a checkpoint anyway."""
@@ -234,8 +248,12 @@ class LesionRunner(Runner):
 
         Returns:
             the path written.
+
+        Raises:
+            UserError: the file cannot be written, or a step before was not finite.
         """
         path = Path(out_dir, filename)
+        self.call_hook("fetch")
         rng = all_gather_object(capture_random_state())
         if not is_main_process():
             return path

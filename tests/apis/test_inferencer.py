@@ -35,7 +35,7 @@ def photographs(tiny_data: Path) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def inferencer(speckled: Path) -> LesionInferencer:
-    return LesionInferencer(speckled, device="cpu")
+    return LesionInferencer(speckled, device="cpu", dtype="float32")
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,8 @@ def config(run_config: Callable[..., Config], tmp_path_factory: pytest.TempPathF
 def archives(speckled: Path, photographs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What ``inference.py --save-probabilities`` writes; read only."""
     folder = tmp_path_factory.mktemp("npz")
-    assert segment_files(LesionInferencer(speckled, device="cpu"), photographs, folder, save_probabilities=True) == 0
+    inferencer = LesionInferencer(speckled, device="cpu", dtype="float32")
+    assert segment_files(inferencer, photographs, folder, save_probabilities=True) == 0
     return folder
 
 

@@ -273,7 +273,7 @@ class TestTools:
         command = [sys.executable, "-c", code, tool, exported["path"], photograph, "--out-dir", tmp_path]
         done = subprocess.run(list(map(str, command)), cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        found = next(iter(LesionInferencer(checkpoint, device="cpu")([photograph])))
+        found = next(iter(LesionInferencer(checkpoint, device="cpu", dtype="float32")([photograph])))
         assert {path.name for path in tmp_path.iterdir()} == {f"eye_{name}.png" for name in (*LESIONS, "mask")}
         limits = np.float32([found.thresholds[name] for name in LESIONS])[:, None, None]
         sure = np.abs(found.probabilities - limits) > 1e-4

@@ -8,6 +8,7 @@ from torch import nn
 
 from mmseg.models import ResNet, ResNetV1c, ShallowNet
 from mmseg.models.backbones import resnet
+from mmseg.models.layers import DepthwiseConv2d
 from mmseg.registry import MODELS
 
 DILATED = {"strides": (1, 2, 1, 1), "dilations": (1, 1, 2, 4), "contract_dilation": True}
@@ -127,3 +128,21 @@ def test_shallow_net_channels() -> None:
 
 def test_both_blocks_are_exported() -> None:
     assert (resnet.BasicBlock.expansion, resnet.Bottleneck.expansion) == (1, 4)
+
+
+def test_depthwise_gradients_are_those_of_float32_under_autocast_on_a_cpu() -> None:
+    torch.manual_seed(0)
+    conv = DepthwiseConv2d(6, 3, stride=2)
+    x = torch.randn(2, 6, 9, 8).bfloat16().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        y = conv(x)
+    assert y.dtype == torch.bfloat16
+    y.float().square().sum().backward()
+    exact = torch.nn.functional.conv2d(x.detach().float(), conv.weight.detach(), stride=2, padding=1, groups=6)
+    torch.testing.assert_close(y.float(), exact, rtol=0.01, atol=0.01)
+    weight = conv.weight.detach().clone().requires_grad_()
+    gradient = 2 * y.detach().float()
+    torch.nn.functional.conv2d(x.detach().float(), weight, stride=2, padding=1, groups=6).backward(gradient.bfloat16().float())
+    torch.testing.assert_close(conv.weight.grad, weight.grad, rtol=1e-4, atol=1e-3)
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        assert conv(x).dtype == torch.bfloat16

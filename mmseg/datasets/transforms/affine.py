@@ -141,7 +141,9 @@ def sample_bilinear(images: Tensor, x: Tensor, y: Tensor) -> Tensor:
     grid = x.new_empty(*x.shape, 2)
     torch.mul(x, 2 / width, out=grid[..., 0])
     torch.mul(y, 2 / height, out=grid[..., 1])
-    return F.grid_sample(images.float(), grid.sub_(1), padding_mode="zeros", align_corners=False)
+    parts = len(images) if images.device.type == "cpu" else 1  # one photograph in float32 fits a cache, a batch does not
+    pairs = zip(images.chunk(parts), grid.sub_(1).chunk(parts), strict=True)
+    return torch.cat([F.grid_sample(part.float(), at, padding_mode="zeros", align_corners=False) for part, at in pairs])
 
 
 def sample_nearest(masks: Tensor, x: Tensor, y: Tensor) -> Tensor:

@@ -14,6 +14,8 @@ __all__ = ["BatchPhotometricDistortion"]
 
 _LUMA = torch.tensor([0.299, 0.587, 0.114])
 _GREY_AXIS = torch.full((3,), 1 / math.sqrt(3.0))
+_BLACK = 1e-30
+"""In the place of 0, whose logarithm takes a CPU three times as long; its powers are no denormal numbers either."""
 
 
 @TRANSFORMS.register_module()
@@ -22,8 +24,8 @@ class BatchPhotometricDistortion:
 
     The first four are affine in RGB, so they are composed into one 3x4 matrix a sample and applied at once:
     hue turns colours about the grey axis, saturation scales their distance from their luma, contrast scales their distance
-    from the mean of the crop, brightness scales all. Gamma follows. Blur comes first: a share ``s`` of the image is replaced
-    by itself smoothed with the kernel 1 2 1 in both directions, which for ``s = 1`` is a Gaussian of 0.7 px.
+    from the mean of the crop, brightness scales all. Then a share ``s`` of the image is replaced by itself smoothed with the
+    kernel 1 2 1 in both directions, which for ``s = 1`` is a Gaussian of 0.7 px. Gamma follows.
 
     Args:
         brightness: greatest relative change; 0.3 gives factors of 0.7 to 1.3.
@@ -60,26 +62,25 @@ class BatchPhotometricDistortion:
         """Change ``images``, ``(B, 3, H, W)``, RGB, 0 to 255, into new ones, float32; ``random`` as in the affine transform."""
         images, random = batch["images"].float(), batch["random"]
         changed = random.chance(self.prob)
-        images = self._blurred(images, random, changed)
+        blurred = self._draw_blur(random, changed)
         matrix, lift, gamma = self._draw(random, changed).to(images.device, non_blocking=True).split((9, 1, 1), 1)
         shift = lift[:, :, None] * images.mean((1, 2, 3))[:, None, None]
-        mixed = torch.baddbmm(shift, matrix.view(-1, 3, 3), images.flatten(2), alpha=1 / 255, beta=1 / 255).clamp_(0, 1)
+        mixed = torch.baddbmm(shift, matrix.view(-1, 3, 3), images.flatten(2), alpha=1 / 255, beta=1 / 255)
+        for i, share in blurred:  # smoothing changes places with what is affine in RGB, and here it need not spare its input
+            plane = mixed[i].view(images.shape[1:])
+            plane.lerp_(smooth(plane), share)
+        mixed.clamp_(_BLACK, 1)
         # exp2(gamma log2(x)) in place: half the time of pow, which looks after signs and special values
         bright = mixed.log2_().mul_(gamma[:, :, None]).exp2_().mul_(255)
         batch["images"] = bright.view_as(images)
         return batch
 
-    def _blurred(self, images: Tensor, random: Any, changed: Tensor) -> Tensor:
-        """Smooth the samples drawn, the others are not touched; which ones is known on the CPU."""
+    def _draw_blur(self, random: Any, changed: Tensor) -> list[tuple[int, float]]:
+        """Place in the batch and share of those that are blurred; known on the CPU."""
         if self.blur == 0:
-            return images
+            return []
         share = random.uniform(0.0, self.blur)
-        chosen = (changed & random.chance(self.blur_prob)).nonzero().flatten().tolist()
-        if chosen:
-            images = images.clone()
-        for i in chosen:
-            images[i].lerp_(smooth(images[i]), float(share[i]))
-        return images
+        return [(i, float(share[i])) for i in (changed & random.chance(self.blur_prob)).nonzero().flatten().tolist()]
 
     def _draw(self, random: Any, changed: Tensor) -> Tensor:
         """``(B, 11)``: matrix (9), share of the mean to add, and gamma; neutral where a sample is not changed."""

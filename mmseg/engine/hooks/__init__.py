@@ -9,9 +9,10 @@ from mmseg.engine.hooks.non_finite_guard_hook import NonFiniteGuardHook
 from mmseg.engine.hooks.overlay_hook import OverlayHook
 from mmseg.engine.hooks.report_hook import ReportHook
 from mmseg.engine.hooks.resume_random_state_hook import ResumeRandomStateHook
+from mmseg.engine.hooks.runtime_info_hook import RuntimeInfoHook
 from mmseg.engine.hooks.sample_overlay_hook import SampleOverlayHook
 
 __all__ = [
     "BatchSeedHook", "CheckNormalisationHook", "CheckpointHook", "CurvesHook", "EMAHook", "NonFiniteGuardHook", "OverlayHook",
-    "ReportHook", "ResumeRandomStateHook", "SampleOverlayHook",
+    "ReportHook", "ResumeRandomStateHook", "RuntimeInfoHook", "SampleOverlayHook",
 ]

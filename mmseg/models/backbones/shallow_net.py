@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mmseg.models.backbones.pretrained import in_scope
 from mmseg.models.defaults import BN, RELU, ConfigType, OptConfigType
+from mmseg.models.layers.depthwise_conv import DepthwiseConv2d
 from mmseg.registry import MODELS
 
 __all__ = ["CatBottleneck", "ShallowNet"]
@@ -43,8 +44,7 @@ class CatBottleneck(nn.Module):
             self.conv_list.append(ConvModule(before, after, 3, padding=1, norm_cfg=norm_cfg, act_cfg=act_cfg))
         self.stride = stride
         if stride == 2:
-            self.avd_layer = nn.Sequential(
-                nn.Conv2d(half, half, 3, stride=2, padding=1, groups=half, bias=False), build_norm_layer(norm_cfg, half)[1])
+            self.avd_layer = nn.Sequential(DepthwiseConv2d(half, 3, stride=2), build_norm_layer(norm_cfg, half)[1])
             self.pool = nn.AvgPool2d(3, stride=2, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -114,4 +114,6 @@ class LesionDataPreprocessor(BaseDataPreprocessor):
 def _pad_stack(tensors: list[Tensor], sizes: Tensor, value: int) -> Tensor:
     """Pad ``(C, h, w)`` tensors at the right and bottom to the largest height and width, and stack them."""
     height, width = sizes.max(0).values.tolist()
+    if bool((sizes == sizes[0]).all()):  # padding by nothing copies too
+        return torch.stack(tensors)
     return torch.stack([F.pad(t, (0, width - t.shape[-1], 0, height - t.shape[-2]), value=value) for t in tensors])

@@ -1,6 +1,7 @@
 """Layers: tensors in, tensors out; no registry, no config, no loss."""
 
 from mmseg.models.layers.conv_out import ConvOut
+from mmseg.models.layers.depthwise_conv import DepthwiseConv2d
 from mmseg.models.layers.described_branch import DescribedBranch, relation
 from mmseg.models.layers.dswm import DSWM
 from mmseg.models.layers.enlarged_conv import conv_of_doubled
@@ -10,6 +11,6 @@ from mmseg.models.layers.relation_aware_fusion import RelationAwareFusion
 from mmseg.models.layers.sr_decoder import SRDecoder
 
 __all__ = [
-    "DSWM", "ConvOut", "DescribedBranch", "LaplacianPyramid", "PooledConv", "RelationAwareFusion", "SRDecoder", "conv_of_doubled",
-    "relation",
+    "DSWM", "ConvOut", "DepthwiseConv2d", "DescribedBranch", "LaplacianPyramid", "PooledConv", "RelationAwareFusion",
+    "SRDecoder", "conv_of_doubled", "relation",
 ]

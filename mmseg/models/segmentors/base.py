@@ -129,7 +129,7 @@ class BaseSegmentor(BaseModel):
         Args:
             probabilities: ``(B, L, H, W)`` in [0, 1], lesions only.
             data_samples: with ``img_shape`` (what exceeds it at the bottom and on the right is padding) and ``ori_shape``,
-                as in :meth:`predict`, and with ``thresholds`` where those of ``test_cfg`` do not count.
+                as in :meth:`predict`.
 
         Returns:
             the samples, each with ``probabilities`` float32 ``(L, H, W)`` and ``pred_sem_seg`` uint8 ``(1, H, W)``: 0, or 1 +
@@ -142,8 +142,7 @@ class BaseSegmentor(BaseModel):
             if original != tuple(probability.shape[1:]):
                 probability = F.interpolate(probability[None], size=original, mode="bilinear", align_corners=False)[0]
             sample.probabilities = PixelData(data=probability)
-            thresholds = sample.metainfo.get("thresholds", self.test_cfg.get("thresholds", 0.5))
-            sample.pred_sem_seg = PixelData(data=self._index_map(probability, thresholds))
+            sample.pred_sem_seg = PixelData(data=self._index_map(probability, self.test_cfg.get("thresholds", 0.5)))
         return list(data_samples)
 
     def lesion_probabilities(self, logits: Tensor) -> Tensor:
