@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from mmseg.utils.errors import UserError, exit_on_user_error
 from mmseg.utils.paths import home_path, make_folder
 
 __all__ = [
-    "UserError", "add_run_arguments", "exit_on_user_error", "hint", "home_path", "make_folder", "options",
+    "UserError", "add_run_arguments", "exit_on_user_error", "hint", "home_path", "is_first_process", "make_folder", "options",
     "prepare_config", "require",
 ]
 
@@ -36,20 +37,26 @@ def options(pairs: list[str] | None) -> dict[str, Any]:
     """
     from mmengine.config import DictAction
 
-    wrong = [pair for pair in pairs or [] if "=" not in pair]
+    wrong = [pair for pair in pairs or [] if not re.match(r"\w+(\.\w+)*=", pair)]
     if wrong:
         raise UserError(f"--cfg-options: got {wrong[0]!r}, expected KEY=VALUE such as train_dataloader.batch_size=2")
     parser = argparse.ArgumentParser(prog="--cfg-options")
     parser.add_argument("--pairs", nargs="+", action=DictAction, default={})
     try:
         return parser.parse_args(["--pairs", *pairs] if pairs else []).pairs
-    except (ValueError, AssertionError) as error:
-        raise UserError(f"--cfg-options: {error}") from error
+    except (ValueError, AssertionError, IndexError, RecursionError) as error:
+        raise UserError(f"--cfg-options: {' '.join(pairs or [])!r:.200} cannot be read: {error}") from error
 
 
 def hint(old: str, new: str) -> None:
     """Accept an old spelling with one line that tells the new one."""
     print(f"note: {old} is the old spelling of {new}", file=sys.stderr)
+
+
+def is_first_process() -> bool:
+    """Whether this is the first process of a job, however it was started (torchrun, Slurm, MPI), or the only one."""
+    ranks = [os.environ.get(name) for name in ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK")]
+    return next((rank for rank in ranks if rank), "0") == "0"
 
 
 def require(config: Any, *keys: str) -> None:
@@ -68,6 +75,8 @@ def prepare_config(args: argparse.Namespace, *needs: str) -> Any:
         args.cfg_options = [*args.options, *(args.cfg_options or [])]
     config = load_config(args.config, options(args.cfg_options), tell=os.environ.get("RANK", "0") == "0")
     require(config, *needs)
+    if not isinstance(config.get("work_dir", ""), (str, type(None))):
+        raise UserError(f"work_dir: got {config.work_dir!r} ({type(config.work_dir).__name__}), expected str")
     config.launcher = args.launcher
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     config.work_dir = args.work_dir or config.get("work_dir") or str(home_path("work_dirs", Path(args.config).stem))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from _cli import exit_on_user_error, options
+from _cli import UserError, exit_on_user_error, options
 
 
 def main() -> None:
@@ -26,7 +26,11 @@ def main() -> None:
             return
         from mmseg.engine.config import load_config
 
-        print(load_config(args.config, options(args.cfg_options)).pretty_text)
+        config = load_config(args.config, options(args.cfg_options))
+        try:
+            print(config.pretty_text)
+        except (SyntaxError, UnicodeEncodeError) as error:  # a key or a value that Python has no spelling for
+            raise UserError(f"{args.config}: cannot be written as a config: {error}") from error
 
 
 if __name__ == "__main__":

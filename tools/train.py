@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
+from typing import Any
 
-from _cli import UserError, add_run_arguments, exit_on_user_error, hint, options, prepare_config
+from _cli import UserError, add_run_arguments, exit_on_user_error, hint, is_first_process, options, prepare_config
 
 
 def parse_args() -> argparse.Namespace:
@@ -18,6 +20,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="of weights, order and augmentation (default: the config's, 0)")
     parser.add_argument("--deterministic", action="store_true", help="ask the GPU for repeatable results, at some cost")
     parser.add_argument("--no-validate", action="store_true", help="skip validation while training")
+    parser.add_argument("--no-check", action="store_true", help="start without the checks of tools/check.py")
     parser.add_argument("--resume-from", metavar="CKPT", help=argparse.SUPPRESS)
     parser.add_argument("--auto-resume", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -28,6 +31,16 @@ def parse_args() -> argparse.Namespace:
         hint("--auto-resume", "--resume")
         args.resume = args.resume or "auto"
     return args
+
+
+def check(config: Any) -> None:
+    """Raise a UserError with everything that is wrong, and show the warnings."""
+    from mmseg.apis import register_all_modules
+    from mmseg.engine.preflight import check_start
+
+    register_all_modules()
+    for finding in check_start(config):
+        print(f"warning: {finding}", file=sys.stderr)
 
 
 def main() -> None:
@@ -51,6 +64,8 @@ def main() -> None:
         for path in [*named, config.load_from]:
             if path and not Path(path).is_file():
                 raise UserError(f"{path}: no such file, though it was named on the command line")
+        if not args.no_check and is_first_process():
+            check(config)
 
         from mmseg.apis import build_runner
 

@@ -13,12 +13,12 @@ from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import DefaultScope
 
-from mmseg.datasets import LesionDataset
 from mmseg.engine.checkpoint import checkpoint_config, read_checkpoint
 from mmseg.engine.config import check_config, load_config
+from mmseg.engine.dataset_info import dataset_metainfo
 from mmseg.engine.runner import load_weights
 from mmseg.models.segmentors.base import BaseSegmentor
-from mmseg.registry import DATASETS, MODELS
+from mmseg.registry import MODELS
 from mmseg.utils.device import resolve_device
 from mmseg.utils.errors import UserError
 
@@ -125,27 +125,3 @@ def _dataset_meta(meta: dict[str, Any], config: Config) -> dict[str, Any]:
     if "classes" not in meta or "palette" not in meta:
         meta = dataset_metainfo(config)
     return dict(classes=tuple(meta["classes"]), palette=[tuple(colour) for colour in meta["palette"]])
-
-
-def dataset_metainfo(config: Config) -> dict[str, Any]:
-    """``classes`` and ``palette`` of the data set that a configuration trains or tests on, without reading any data.
-
-    Without one they are the lesions, as in most data sets of this project.
-    """
-    dataset, found = _innermost_dataset(config)
-    return {**LesionDataset.METAINFO, **getattr(found, "METAINFO", {}), **(dataset.get("metainfo") or {})}
-
-
-def trains_on_lesions(config: Config) -> bool:
-    """Whether the data set has lesions, which may overlap; otherwise one index map an image."""
-    found = _innermost_dataset(config)[1]
-    return found is None or issubclass(found, LesionDataset)
-
-
-def _innermost_dataset(config: Config) -> tuple[dict[str, Any], type | None]:
-    """Configuration and class of the data set inside its wrappers (the first, of several)."""
-    loader = config.get("train_dataloader") or config.get("test_dataloader") or {}
-    dataset = loader.get("dataset") or {}
-    while "dataset" in dataset or "datasets" in dataset:
-        dataset = dataset["dataset"] if "dataset" in dataset else dataset["datasets"][0]
-    return dataset, DATASETS.get(dataset["type"]) if "type" in dataset else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from mmseg.datasets.reading import fit_size, read_image, read_index_map, read_ma
 from mmseg.structures import LESIONS, SegDataSample
 from mmseg.utils.errors import UserError, nearest
 
-__all__ = ["LesionDataset"]
+__all__ = ["LesionDataset", "check_mask_size"]
 
 
 class LesionDataset(BaseDataset):
@@ -112,10 +113,8 @@ class LesionDataset(BaseDataset):
         masks = np.zeros((len(LESIONS), size[1], size[0]), np.uint8)
         if "label_path" in info:
             labels = read_index_map(info["label_path"])
-            _check_shape(info["label_path"], labels, info["img_path"], shape)
-            if labels.max(initial=0) > len(LESIONS):
-                known = "0 background, " + ", ".join(f"{i} {name}" for i, name in enumerate(self.LABEL_MAP_CLASSES, start=1))
-                raise UserError(f"{info['label_path']}: got the value {labels.max()}, expected {known}")
+            check_mask_size(info["label_path"], labels.shape, info["img_path"], shape)
+            self.check_label(info["label_path"], int(labels.max(initial=0)))
             for value, lesion in enumerate(self.LABEL_MAP_CLASSES, start=1):
                 masks[LESIONS.index(lesion)] = resize_mask((labels == value).astype(np.uint8), size)
             return masks
@@ -123,14 +122,21 @@ class LesionDataset(BaseDataset):
             path = info["mask_paths"].get(lesion)
             if path is not None:
                 mask = read_mask(path)
-                _check_shape(path, mask, info["img_path"], shape)
+                check_mask_size(path, mask.shape, info["img_path"], shape)
                 masks[channel] = resize_mask(mask, size)
         return masks
 
+    def check_label(self, path: str, largest: int) -> None:
+        """Raise a UserError where the largest value of a label map is no lesion's."""
+        if largest > len(self.LABEL_MAP_CLASSES):
+            known = "0 background, " + ", ".join(f"{i} {name}" for i, name in enumerate(self.LABEL_MAP_CLASSES, start=1))
+            raise UserError(f"{path}: got the value {largest}, expected {known}")
 
-def _check_shape(path: str, mask: np.ndarray, img_path: str, shape: tuple[int, int]) -> None:
-    if mask.shape != shape:
+
+def check_mask_size(path: str, mask_shape: Sequence[int], img_path: str, shape: Sequence[int]) -> None:
+    """Raise a UserError where a mask has not the ``(height, width)`` of its image."""
+    if tuple(mask_shape) != tuple(shape):
         raise UserError(
-            f"{path}: got a mask of {mask.shape[1]}x{mask.shape[0]} pixels, expected {shape[1]}x{shape[0]} as its image "
+            f"{path}: got a mask of {mask_shape[1]}x{mask_shape[0]} pixels, expected {shape[1]}x{shape[0]} as its image "
             f"{img_path}; is it the mask of another image?"
         )

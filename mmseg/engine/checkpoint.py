@@ -138,6 +138,10 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") 
         return dict(state_dict=content, meta={})
     if "state_dict" not in content:
         raise UserError(f"{path}: got no 'state_dict', expected a checkpoint written by tools/train.py")
+    weights, meta = checkpoint["state_dict"], checkpoint.get("meta", {})
+    sound = isinstance(weights, dict) and all(isinstance(tensor, torch.Tensor) for tensor in weights.values())
+    if not sound or not isinstance(meta, dict):
+        raise UserError(f"{path}: 'state_dict' or 'meta' holds something else, expected a checkpoint written by tools/train.py")
     return checkpoint
 
 
@@ -156,8 +160,11 @@ def _damaged_record(path: Path) -> str | None:
     """The first part whose CRC-32 is wrong; torch writes one for every tensor into its archive but does not check it."""
     if not zipfile.is_zipfile(path):  # torch's format before 1.6 has none
         return None
-    with zipfile.ZipFile(path) as archive:
-        return archive.testzip()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip()
+    except Exception as error:  # damaged bytes make the reading of the archive fail in any way
+        raise UserError(f"{path}: not a readable checkpoint ({_reason(error)})") from error
 
 
 def _reason(error: Exception) -> str:
@@ -179,14 +186,19 @@ def checkpoint_config(checkpoint: dict[str, Any], path: str | Path) -> Config:
         raise UserError(f"{path}: the checkpoint carries no configuration; name the one it was trained with by --config")
     try:
         config = json.loads(text)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: the configuration inside is not JSON ({error}); name the right one by --config") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{path}: the configuration inside is no dictionary; name the right one by --config")
     wrong = next(_dotted_types(config), None)
-    if wrong or not isinstance(config, dict):
+    if wrong:
         raise UserError(
             f"{path}: the configuration inside is refused, its type {wrong!r} could run code; name one that you trust by --config"
         )
-    return Config(config)
+    try:
+        return Config(config)
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: the configuration inside cannot be used ({error}); name the right one by --config") from error
 
 
 def _dotted_types(value: Any) -> Iterator[str]:

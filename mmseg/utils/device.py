@@ -9,8 +9,8 @@ import torch
 from mmseg.utils.errors import UserError
 
 __all__ = [
-    "default_device", "distributed_backend", "free_memory", "get_rng_state", "has_native_bfloat16", "resolve_device",
-    "set_rng_state",
+    "default_device", "distributed_backend", "free_memory", "get_rng_state", "gpu_report", "has_native_bfloat16", "peak_memory",
+    "reset_peak_memory", "resolve_device", "set_rng_state",
 ]
 
 
@@ -66,3 +66,34 @@ def set_rng_state(state: dict[str, Any]) -> None:
     torch.set_rng_state(state["cpu"].cpu())
     if "cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["cuda"].cpu())
+
+
+def gpu_report() -> dict[str, Any]:
+    """What there is to know of GPUs before one is used.
+
+    Returns:
+        ``cuda``: the version that torch is built for, or None; ``architectures``: for which it is built, such as 'sm_90';
+        ``devices``: name, GiB of memory and architecture of each.
+    """
+    devices = []
+    for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        properties = torch.cuda.get_device_properties(index)
+        devices.append((properties.name, properties.total_memory / 2**30, f"sm_{properties.major}{properties.minor}"))
+    architectures = torch.cuda.get_arch_list() if devices else []
+    return dict(cuda=torch.version.cuda, architectures=architectures, devices=devices)
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Give cached memory back and begin to measure anew; nothing on a CPU."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_memory(device: torch.device) -> tuple[int, int] | None:
+    """Bytes reserved at most since :func:`reset_peak_memory`, and bytes that this process could have; None on a CPU."""
+    if device.type != "cuda":
+        return None
+    torch.cuda.synchronize(device)
+    free = torch.cuda.mem_get_info(device)[0]
+    return torch.cuda.max_memory_reserved(device), free + torch.cuda.memory_reserved(device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -269,3 +270,12 @@ def test_nothing_is_done_at_the_same_size_and_masks_stay_binary_when_enlarged(ph
     enlarged = resize_mask(lesion, (64, 48))
     assert set(np.unique(enlarged)) == {0, 1}
     assert abs(enlarged.mean() - lesion.mean()) < 0.05
+
+
+def test_a_label_map_that_breaks_pillows_decoder(tmp_path: Path) -> None:
+    """Found by tests/fuzz: a run-length coded BMP that ends early raises ValueError, not OSError."""
+    header = struct.pack("<2sIHHI", b"BM", 1080, 0, 0, 1078) + struct.pack("<IiiHHIIiiII", 40, 18, 14, 1, 8, 1, 2, 0, 0, 256, 0)
+    palette = b"".join(bytes([i, i, i, 0]) for i in range(256))
+    (tmp_path / "a.png").write_bytes(header + palette + b"\x02\x00")
+    with pytest.raises(UserError, match=r"a\.png: cannot be read as a label map"):
+        read_index_map(tmp_path / "a.png")

@@ -267,3 +267,21 @@ def test_a_flipped_bit_in_a_tensor_is_told(tmp_path: Path) -> None:
     path.write_bytes(bytes(data))
     with pytest.raises(UserError, match=r"checksum of its part .*data.* is wrong"):
         read_checkpoint(path)
+
+
+@pytest.mark.parametrize("text", ["", "[" * 5000, "3", "[]", '{"model"', "{} {}"])
+def test_a_configuration_inside_that_is_none(text: str) -> None:
+    """Found by tests/fuzz."""
+    with pytest.raises(UserError, match=r"x\.pth: the configuration inside is no"):
+        checkpoint_config(dict(meta=dict(config_json=text)), "x.pth")
+
+
+@pytest.mark.parametrize("content", [
+    dict(state_dict=None), dict(state_dict=[1]), dict(state_dict={"a": {}}), dict(state_dict={"a": 3}),
+    dict(state_dict={}, meta=[]),
+])
+def test_a_sound_file_with_the_wrong_content(content: dict[str, Any], tmp_path: Path) -> None:
+    """Found by tests/fuzz."""
+    torch.save(content, tmp_path / "a.pth")
+    with pytest.raises(UserError, match=r"a\.pth: 'state_dict' or 'meta' holds something else"):
+        read_checkpoint(tmp_path / "a.pth")

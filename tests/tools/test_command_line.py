@@ -103,6 +103,10 @@ class TestMistakes:
         ("param_scheduler.1.begin=9", "param_scheduler.1.begin: got 9, expected less than its end, 4"),
         ("data_preprocessor.train_transforms.7.crop_size=3", "--cfg-options does not fit"),
         ("train_dataloader.batch_size", "got 'train_dataloader.batch_size', expected KEY=VALUE"),
+        ("a b=1", "got 'a b=1', expected KEY=VALUE"),  # this and the next three: found by tests/fuzz
+        ("model.type=.", "model.type: no class '.' is registered"),
+        ("work_dir=5", "work_dir: got 5 .int., expected str"),
+        ("train_dataloader=x", "train_dataloader: got 'x', expected a dictionary"),
         ("model.decode_head.1.num_classes=3", "decode_head.1.num_classes|refine_head.num_classes"),
         ("model.test_cfg.mode=slid", "expected 'whole' or 'slide'"),
         ("model.backbone.depth=19", "depth"),
@@ -139,6 +143,8 @@ class TestMistakes:
         assert "none.pth: no such checkpoint" in told("test.py", tiny, "none.pth")
         (tmp_path / "a.pth").write_bytes(b"")
         assert "a.pth: not a readable checkpoint" in told("test.py", tiny, tmp_path / "a.pth")
+        text = told("test.py", tiny, tmp_path / "a.pth", "--cfg-options", "work_dir=5")  # found by tests/fuzz
+        assert "work_dir: got 5 (int), expected str" in text
         assert "of another shape" in told("test.py", tiny, two_classes)
 
     def test_testing_both_a_model_and_files_or_neither(self, told: Callable[..., str], tiny: Path, tmp_path: Path) -> None:
@@ -262,12 +268,12 @@ class TestArguments:
     def test_overrides(self, seen: Callable[..., Config]) -> None:
         config = seen(
             "--options", "train_cfg.max_iters=9", "--cfg-options", "train_cfg.max_iters=5", "optim_wrapper.clip_grad=None",
-            "data_preprocessor.train_transforms.0.crop_size=(32,48)", "model.decode_head.1.fuse_channels=[8,8]",
+            "data_preprocessor.train_transforms.0.crop_size=(32,48)", "model.decode_head.1.fuse_channels=[32,32,32]",
             "optim_wrapper.optimizer.lr=1e-3", "compile=True",
         )
         assert config.train_cfg.max_iters == 5  # the new spelling wins
         assert tuple(config.data_preprocessor.train_transforms[0].crop_size) == (32, 48)
-        assert list(config.model.decode_head[1].fuse_channels) == [8, 8]
+        assert list(config.model.decode_head[1].fuse_channels) == [32, 32, 32]
         assert config.optim_wrapper.optimizer.lr == 1e-3
         assert config.compile is True
 

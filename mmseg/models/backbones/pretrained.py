@@ -106,7 +106,8 @@ def _read(path: Path) -> dict[str, Tensor]:
             f"{path}: cannot be read as pretrained weights ({reason}). Only files of plain tensors are read, since others can "
             "run code. Fix: fetch the file again, or save its state_dict() alone with torch.save") from error
     state = content.get("state_dict", content) if isinstance(content, dict) else None
-    tensors = {key: value for key, value in state.items() if isinstance(value, Tensor)} if isinstance(state, dict) else {}
+    named = state.items() if isinstance(state, dict) else ()
+    tensors = {key: value for key, value in named if isinstance(key, str) and isinstance(value, Tensor)}
     if not tensors:
         raise UserError(f"{path}: holds no tensors by name; got {type(content).__name__}, expected a state_dict or a dictionary "
                         "with the key 'state_dict'. Fix: save the network's state_dict() with torch.save")

@@ -1,0 +1,54 @@
+"""One thing that is wrong, or worth knowing, before a run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+__all__ = ["ERROR", "NOTE", "WARNING", "Finding", "exit_code", "from_user_error"]
+
+ERROR, WARNING, NOTE = "error", "warning", "note"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of a report.
+
+    Attributes:
+        severity: 'error' (the run would fail or its numbers would be wrong), 'warning' (look at it) or 'note' (good to know).
+        where: the file, or the dotted key of the configuration.
+        got: what is there: a value where ``expected`` says what it should be, else a phrase.
+        expected: what should be there; may be empty.
+        fix: what to do; may be empty.
+    """
+
+    severity: str
+    where: str
+    got: str
+    expected: str = ""
+    fix: str = ""
+
+    def __str__(self) -> str:
+        """``where: got ..., expected ...; fix``, without the severity."""
+        what = f"got {self.got}, expected {self.expected}" if self.expected else self.got
+        return f"{self.where}: {what}{f'; {self.fix}' if self.fix else ''}"
+
+
+def exit_code(findings: Iterable[Finding]) -> int:
+    """0 without errors and warnings, 1 with warnings, 2 with errors."""
+    severities = {finding.severity for finding in findings}
+    return 2 if ERROR in severities else int(WARNING in severities)
+
+
+def from_user_error(error: Exception | str, where: str, severity: str = ERROR) -> Finding:
+    """What the code that reads the thing says of it, as a finding.
+
+    Args:
+        error: ``where: got X, expected Y; fix``, or free text.
+        where: taken where the text does not begin with it.
+        severity: of the finding.
+    """
+    text = " ".join(str(error).split()).removeprefix(f"{where}: ")
+    parts = re.fullmatch(r"got (.+?), expected (.+?)(?:; (.+))?", text)
+    return Finding(severity, where, *(part or "" for part in parts.groups())) if parts else Finding(severity, where, text)

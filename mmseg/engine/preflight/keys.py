@@ -1,0 +1,165 @@
+"""Keys and types of a configuration, against the classes that they name."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import Registry
+from torch.utils.data import DataLoader
+
+from mmseg.engine.preflight.finding import ERROR, Finding
+from mmseg.engine.preflight.types import describe, hints, matches
+from mmseg.registry import (
+    ALL_REGISTRIES,
+    DATA_SAMPLERS,
+    DATASETS,
+    HOOKS,
+    LOOPS,
+    METRICS,
+    MODELS,
+    OPTIM_WRAPPERS,
+    OPTIMIZERS,
+    PARAM_SCHEDULERS,
+    TRANSFORMS,
+    VISBACKENDS,
+    VISUALIZERS,
+)
+from mmseg.utils.errors import nearest
+
+__all__ = ["LOADERS", "key_findings"]
+
+TOP_LEVEL_KEYS = frozenset({
+    "auto_scale_lr", "compile", "custom_hooks", "custom_imports", "data_preprocessor", "default_hooks", "default_scope",
+    "env_cfg", "experiment_name", "find_unused_parameters", "launcher", "load_from", "log_level", "log_processor", "model",
+    "model_wrapper_cfg", "optim_wrapper", "param_scheduler", "randomness", "resume", "runner_type", "sync_bn", "test_cfg",
+    "test_dataloader", "test_evaluator", "train_cfg", "train_dataloader", "val_cfg", "val_dataloader", "val_evaluator",
+    "visualizer", "work_dir",
+})
+"""What a whole configuration may hold; other top-level names are variables that the file itself uses."""
+
+_EXPECTED_REGISTRY: dict[str, Registry] = {
+    "model": MODELS, "data_preprocessor": MODELS, "backbone": MODELS, "neck": MODELS, "decode_head": MODELS,
+    "auxiliary_head": MODELS, "loss_decode": MODELS, "dataset": DATASETS, "sampler": DATA_SAMPLERS,
+    "train_transforms": TRANSFORMS, "default_hooks": HOOKS, "custom_hooks": HOOKS, "train_cfg": LOOPS, "val_cfg": LOOPS,
+    "test_cfg": LOOPS, "val_evaluator": METRICS, "test_evaluator": METRICS, "optim_wrapper": OPTIM_WRAPPERS,
+    "optimizer": OPTIMIZERS, "param_scheduler": PARAM_SCHEDULERS, "visualizer": VISUALIZERS, "vis_backends": VISBACKENDS,
+}
+"""Where a ``type`` below this key is looked for; elsewhere in every registry."""
+
+_LAYER_KEYS = ("conv_cfg", "norm_cfg", "act_cfg")
+"""Their arguments are mmcv's, which adds some of its own (``requires_grad``)."""
+
+_OWN_KEYS = frozenset({"type", "_scope_", "priority", "_delete_"})
+"""What a dictionary with a ``type`` may hold beside the arguments of its class."""
+
+LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
+
+_NEEDS_DICTIONARY = frozenset({
+    "data_preprocessor", "default_hooks", "env_cfg", "log_processor", "model", "optim_wrapper", "randomness", "test_cfg",
+    "train_cfg", "val_cfg", "visualizer", *LOADERS,
+})
+
+
+def key_findings(config: Config) -> Iterator[Finding]:
+    """Every unknown key, misspelt type and value of the wrong type, in the order of the file. All modules must be registered.
+
+    A dictionary with a ``type`` is held against the arguments of the class of that name.
+    """
+    for key, value in config.items():
+        if key not in TOP_LEVEL_KEYS and isinstance(value, (dict, list)):
+            near = nearest(key, TOP_LEVEL_KEYS, likeness=0.85)
+            if near:
+                yield Finding(ERROR, key, "no such key", fix=near.removeprefix("; "))
+    if config.get("model") is None:
+        yield Finding(ERROR, "model", "missing")
+    if not isinstance(config.get("work_dir", ""), (str, type(None))):
+        yield _wrong_type("work_dir", config.work_dir, str)
+    for key in sorted(TOP_LEVEL_KEYS & set(config)):
+        if key in _NEEDS_DICTIONARY and not isinstance(config[key], (dict, type(None))):
+            yield Finding(ERROR, key, f"{config[key]!r:.60}", "a dictionary")
+        else:
+            yield from _check_value(config[key], key, _EXPECTED_REGISTRY.get(key))
+    for where in LOADERS:
+        if isinstance(config.get(where), dict):
+            yield from _check_loader(config[where], where)
+
+
+def _check_loader(loader: dict[str, Any], where: str) -> Iterator[Finding]:
+    """A loader has no ``type``: its keys are those of torch's DataLoader and mmengine's own."""
+    known = {*inspect.signature(DataLoader.__init__).parameters, "num_batch_per_epoch"} - {"self"}
+    for key, value in loader.items():
+        if key not in known:
+            yield _unknown(f"{where}.{key}", f"a data loader takes no argument {key!r}", key, known)
+        elif key in ("batch_size", "num_workers") and (value is None or not matches(value, int)):
+            yield _wrong_type(f"{where}.{key}", value, int)
+    if not isinstance(loader.get("dataset"), dict):
+        yield Finding(ERROR, f"{where}.dataset", f"{loader.get('dataset')!r:.60}", "a dictionary with a type")
+
+
+def _check_value(value: Any, where: str, registry: Registry | None) -> Iterator[Finding]:
+    """Walk lists and dictionaries; findings come out in the order of the file."""
+    if isinstance(value, (list, tuple)):
+        for i, item in enumerate(value):
+            yield from _check_value(item, f"{where}.{i}", registry)
+    elif isinstance(value, dict):
+        if isinstance(value.get("type"), str):
+            yield from _check_typed(value, where, registry)
+        for key, item in value.items():
+            inner = registry if where == "default_hooks" else _EXPECTED_REGISTRY.get(key)
+            yield from _check_value(item, f"{where}.{key}", inner)
+
+
+def _check_typed(value: dict, where: str, registry: Registry | None) -> Iterator[Finding]:
+    """Compare a ``dict(type=..., ...)`` with the class that it names."""
+    name = value["type"]
+    registries = (registry,) if registry is not None else ALL_REGISTRIES
+    found = next((c for r in registries if (c := _class(r, name)) is not None), None)
+    if found is None:
+        known = [n for r in registries for n in (*r.module_dict, *(r.parent.module_dict if r.parent else ()))]
+        yield _unknown(f"{where}.type", f"no class {name!r} is registered", name, known)
+        return
+    accepted = _arguments(found)
+    if accepted is None or where.rpartition(".")[2] in _LAYER_KEYS:
+        return
+    annotated = hints(found)
+    for key, item in value.items():
+        if key in accepted:
+            if key in annotated and not matches(item, annotated[key]):
+                yield _wrong_type(f"{where}.{key}", item, annotated[key])
+        elif key not in _OWN_KEYS and not (where == "optim_wrapper" and key in ("paramwise_cfg", "constructor")):
+            yield _unknown(f"{where}.{key}", f"{name} takes no argument {key!r}", key, accepted | {"type"})
+
+
+def _class(registry: Registry, name: str) -> Any:
+    """The class of a name; None where there is none, or where no module could have this name."""
+    try:
+        return registry.get(name)
+    except Exception:  # mmengine imports what looks like a module, which fails in any way
+        return None
+
+
+def _unknown(where: str, what: str, name: str, choices: Any) -> Finding:
+    return Finding(ERROR, where, what, fix=nearest(name, choices).removeprefix("; "))
+
+
+def _wrong_type(where: str, value: Any, hint: Any) -> Finding:
+    kind = "" if isinstance(value, (Mapping, type(None))) else f" ({type(value).__name__})"
+    return Finding(ERROR, where, f"{value!r:.60}{kind}", describe(hint))
+
+
+def _arguments(found: Any) -> set[str] | None:
+    """Names that a class's constructor takes, those it hands to its parents included; None where that cannot be told."""
+    if not inspect.isclass(found):
+        return None
+    names: set[str] = set()
+    for cls in found.__mro__:
+        if "__init__" not in vars(cls) or cls is object:
+            continue
+        parameters = inspect.signature(vars(cls)["__init__"]).parameters.values()
+        names |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            return names - {"self"}
+    return None

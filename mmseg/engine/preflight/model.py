@@ -1,0 +1,159 @@
+"""The parts of a configuration, built one by one: what their constructors say of wrong values, all at once."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
+from mmengine.optim import build_optim_wrapper
+from mmengine.structures import PixelData
+from torch import nn
+
+from mmseg.engine.dataset_info import dataset_metainfo, trains_on_lesions
+from mmseg.engine.preflight.config import dig
+from mmseg.engine.preflight.finding import ERROR, Finding, from_user_error
+from mmseg.engine.preflight.splits import heard
+from mmseg.registry import DATA_SAMPLERS, HOOKS, METRICS, MODELS, PARAM_SCHEDULERS
+from mmseg.structures import LESIONS, SegDataSample
+from mmseg.utils.errors import UserError, nearest
+
+__all__ = ["Parts", "build_parts", "class_findings"]
+
+
+class Parts:
+    """What could be built of a configuration, and what was said of the rest.
+
+    Args:
+        config: the configuration; its keys are checked already.
+        skip: keys of findings, whose parts need no second one.
+    """
+
+    def __init__(self, config: Config, skip: Sequence[str] = ()) -> None:
+        self.config, self.findings = config, list[Finding]()
+        self._skip = tuple(skip)
+        self.model: Any = self._build("model", self._model, "data_preprocessor")
+        self.optim_wrapper: Any = None
+        if self.model is not None:
+            self.findings += class_findings(self.model, config)
+            self.optim_wrapper = self._build("optim_wrapper", lambda cfg: build_optim_wrapper(self.model, cfg))
+        if self.optim_wrapper is not None:
+            for i, cfg in enumerate(_listed(config.get("param_scheduler"))):
+                self._attempt(f"param_scheduler.{i}", lambda cfg=cfg: self._scheduler(cfg))
+        self._build_hooks_and_samplers()
+
+    def _build_hooks_and_samplers(self) -> None:
+        hooks = self.config.get("default_hooks")
+        for key, cfg in hooks.items() if isinstance(hooks, dict) else ():
+            self._attempt(f"default_hooks.{key}", lambda cfg=cfg: _build_hook(cfg))
+        for i, cfg in enumerate(_listed(self.config.get("custom_hooks"))):
+            self._attempt(f"custom_hooks.{i}", lambda cfg=cfg: _build_hook(cfg))
+        for loader in ("train_dataloader", "val_dataloader", "test_dataloader"):
+            sampler = dig(self.config, f"{loader}.sampler")
+            if isinstance(sampler, dict):
+                self._attempt(f"{loader}.sampler", lambda cfg=sampler: DATA_SAMPLERS.build(cfg, default_args=dict(dataset=[0])))
+        best = dig(self.config, "default_hooks.checkpoint.save_best")
+        for key in ("val_evaluator", "test_evaluator"):
+            metrics = [
+                self._attempt(f"{key}.{i}", lambda cfg=cfg: METRICS.build(cfg))
+                for i, cfg in enumerate(_listed(self.config.get(key)))
+            ]
+            if key == "val_evaluator" and isinstance(best, str):
+                self.findings += _best_findings(best, [metric for metric in metrics if metric is not None])
+
+    def _model(self, cfg: dict[str, Any]) -> nn.Module:
+        settings = dict(cfg)
+        if self.config.get("data_preprocessor") is not None:
+            settings.setdefault("data_preprocessor", self.config.data_preprocessor)
+        return revert_sync_batchnorm(MODELS.build(settings))  # one process has nobody to be in step with
+
+    def _scheduler(self, cfg: dict[str, Any]) -> Any:
+        """With the end that mmengine's runner gives it."""
+        end = {} if cfg.get("end") is not None else {"end": dig(self.config, "train_cfg.max_iters") or 1}
+        return PARAM_SCHEDULERS.build({**cfg, **end, "optimizer": self.optim_wrapper, "by_epoch": False})
+
+    def _build(self, key: str, build: Any, *also: str) -> Any:
+        cfg = self.config.get(key)
+        if not isinstance(cfg, dict) or any(s.startswith((key, *also)) for s in self._skip):
+            return None
+        return self._attempt(key, lambda: build(cfg))
+
+    def _attempt(self, where: str, build: Any) -> Any:
+        if any(s.startswith(where) for s in self._skip):
+            return None
+        try:
+            return build()
+        except (UserError, ValueError) as error:
+            self.findings.append(from_user_error(error, where))
+        except Exception as error:  # values of the user's, in a constructor of any library
+            self.findings.append(Finding(ERROR, where, f"cannot be built ({type(error).__name__}: {error})"))
+        return None
+
+
+def build_parts(config: Config, skip: Sequence[str] = ()) -> Parts:
+    """Build every part; the random state is left as it was."""
+    with torch.random.fork_rng(), contextlib.redirect_stdout(io.StringIO()):
+        return Parts(config, skip)
+
+
+def class_findings(model: Any, config: Config) -> Iterator[Finding]:
+    """Heads and targets must agree with the data on the number of classes and on their kind, before any data is read."""
+    multi_label = getattr(model, "multi_label", None)
+    if multi_label is None:
+        return
+    names, of_lesions = dataset_metainfo(config)["classes"], trains_on_lesions(config)
+    expected, target = (len(names), "multilabel") if multi_label else (len(names) + of_lesions, "index")
+    kind = "multi_label=True (one channel a lesion)" if multi_label else "softmax (background and the lesions)"
+    if not of_lesions:
+        kind = f"softmax over the classes of {config.train_dataloader.dataset.type}"
+    for name in ("decode_head", "refine_head", "auxiliary_head"):
+        head = getattr(model, name, None)
+        if head is not None and getattr(head, "num_classes", expected) != expected:
+            yield Finding(ERROR, f"{name}.num_classes", f"{head.num_classes}", f"{expected} for {kind}")
+    if multi_label and not of_lesions:
+        yield Finding(
+            ERROR, "multi_label", "True", f"False: {config.train_dataloader.dataset.type} has one index map an image",
+        )
+    given = getattr(model.data_preprocessor, "target", target)
+    if given != target:
+        yield Finding(ERROR, "data_preprocessor.target", f"{given!r}", f"{target!r} for {kind}")
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else [] if value is None else [value]
+
+
+def _build_hook(cfg: Any) -> Any:
+    return HOOKS.build({k: v for k, v in cfg.items() if k != "priority"}) if isinstance(cfg, dict) else cfg
+
+
+def _best_findings(best: str, metrics: list[Any]) -> Iterator[Finding]:
+    """Whether a metric gives the score by which the best checkpoint is chosen."""
+    names = set[str]().union(*map(_score_names, metrics))
+    if names and best not in names:
+        some = ", ".join(sorted(names)[:6])
+        yield Finding(
+            ERROR, "default_hooks.checkpoint.save_best", f"{best!r}", f"a score of val_evaluator ({some}, ...)",
+            nearest(best, names, likeness=0.3).removeprefix("; "),
+        )
+
+
+def _score_names(metric: Any) -> set[str]:
+    """Which scores a metric gives, told by itself: of one small image in which every lesion is found; empty if it will not."""
+    truth = torch.zeros(len(LESIONS), 8, 8, dtype=torch.uint8)
+    truth[:, 2:5, 2:5] = 1
+    metric.dataset_meta, metric.out_dir = dict(classes=LESIONS, palette=[(0, 0, 0)] * len(LESIONS)), None
+    sample = SegDataSample(
+        gt_sem_seg=PixelData(data=truth), probabilities=PixelData(data=truth.float() * 0.9),
+        pred_sem_seg=PixelData(data=truth[:1]), metainfo=dict(img_path="image.png", image_id="image", ori_shape=(8, 8)),
+    )
+    try:
+        with heard():
+            metric.process({}, [sample.to_dict()])
+            return set(metric.evaluate(1))
+    except Exception:  # a metric of the user's that wants more than this
+        return set()

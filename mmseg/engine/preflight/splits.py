@@ -1,0 +1,144 @@
+"""The data sets that a configuration names, and the files that they consist of."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+from PIL import Image
+
+from mmseg.datasets.lesion_dataset import LesionDataset
+from mmseg.datasets.reading import fit_size
+from mmseg.engine.preflight.finding import ERROR, NOTE, WARNING, Finding, from_user_error
+from mmseg.engine.preflight.keys import LOADERS
+from mmseg.registry import DATASETS
+from mmseg.utils.errors import UserError
+
+__all__ = ["File", "Split", "find_splits", "heard", "inner_datasets"]
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of a data set: ``kind`` is 'image', 'mask' or 'labels'; ``lesion`` is empty but for masks."""
+
+    kind: str
+    path: str
+    lesion: str = ""
+
+
+@dataclass
+class Split:
+    """A data set of the configuration.
+
+    Attributes:
+        loader: 'train_dataloader', ...
+        where: dotted key of the data set in the configuration.
+        dataset: built; no image of it has been read.
+    """
+
+    loader: str
+    where: str
+    dataset: LesionDataset
+
+    def records(self) -> Iterator[tuple[File, list[File]]]:
+        """Every photograph with the files of its truth."""
+        for index in range(len(self.dataset)):
+            info = self.dataset.get_data_info(index)
+            masks = info.get("mask_paths") or {}
+            truth = [File("mask", path, lesion) for lesion, path in masks.items() if isinstance(path, str)]
+            if "label_path" in info:
+                truth.append(File("labels", info["label_path"]))
+            yield File("image", info["img_path"]), truth
+
+    def files(self) -> list[File]:
+        """All files, each photograph before its truth."""
+        return [file for image, truth in self.records() for file in (image, *truth)]
+
+    def working_size(self) -> tuple[int, int] | None:
+        """(width, height) of the largest samples, told from the headers of the files; None where none can be read."""
+        sizes = set()
+        for index in range(len(self.dataset)):
+            try:
+                with Image.open(self.dataset.get_data_info(index)["img_path"]) as image:
+                    sizes.add(image.size)
+            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # the reading of the data tells
+                continue
+        return max((fit_size(*size, self.dataset.size) for size in sizes), key=lambda s: s[0] * s[1], default=None)
+
+
+def find_splits(
+    config: Config, loaders: Sequence[str] = LOADERS, skip: Sequence[str] = ()
+) -> tuple[list[Split], list[Finding]]:
+    """Build every data set of the loaders, without reading an image.
+
+    Args:
+        config: the configuration; its keys are checked already.
+        loaders: which.
+        skip: beginnings of keys that are wrong, which need no second finding.
+
+    Returns:
+        the data sets, and what their classes say.
+    """
+    splits, findings = [], []
+    for loader in loaders:
+        settings = config.get(loader)
+        if not isinstance(settings, dict) or any(key.startswith(loader) for key in skip):
+            continue
+        inner = list(inner_datasets(settings.get("dataset"), f"{loader}.dataset"))
+        if not inner:
+            findings.append(Finding(NOTE, f"{loader}.dataset", "its files were not checked: it is no LesionDataset"))
+        for where, dataset in inner:
+            with heard() as warnings:
+                built = _build(dataset, where)
+            findings += [from_user_error(text, where, WARNING) for text in dict.fromkeys(warnings)]
+            if isinstance(built, Finding):
+                findings.append(built)
+            else:
+                splits.append(Split(loader, where, built))
+    return splits, findings
+
+
+def inner_datasets(settings: Any, where: str, size: Any = None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Key and configuration of every :class:`LesionDataset`, inside of whatever wraps it; with the wrapper's ``size``."""
+    if isinstance(settings, (list, tuple)):
+        for i, item in enumerate(settings):
+            yield from inner_datasets(item, f"{where}.{i}", size)
+    elif isinstance(settings, dict):
+        found = DATASETS.get(settings["type"]) if isinstance(settings.get("type"), str) else None
+        if inspect.isclass(found) and issubclass(found, LesionDataset):
+            yield where, {**settings, **({} if size is None else {"size": size})}
+            return
+        for key in ("dataset", "datasets"):
+            yield from inner_datasets(settings.get(key), f"{where}.{key}", settings.get("size", size))
+
+
+def _build(settings: dict[str, Any], where: str) -> LesionDataset | Finding:
+    try:
+        return DATASETS.build(settings)
+    except (UserError, ValueError) as error:
+        return from_user_error(error, where)
+    except Exception as error:  # values of the user's, in a constructor of any library
+        return Finding(ERROR, where, f"cannot be built ({type(error).__name__}: {error})")
+
+
+@contextmanager
+def heard() -> Iterator[list[str]]:
+    """Collect the warnings that are logged inside, instead of showing them."""
+    logger, warnings = MMLogger.get_current_instance(), []  # type: ignore[var-annotated]
+
+    class Ear(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.levelno >= logging.WARNING:
+                warnings.append(record.getMessage())
+
+    handlers, logger.handlers = logger.handlers, [Ear()]
+    try:
+        yield warnings
+    finally:
+        logger.handlers = handlers

@@ -1,0 +1,112 @@
+"""One real training step: whether it runs, and what it needs of a GPU's memory."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from mmseg.engine.preflight.finding import ERROR, NOTE, Finding, from_user_error
+from mmseg.engine.preflight.model import Parts
+from mmseg.utils.device import default_device, peak_memory, reset_peak_memory
+from mmseg.utils.errors import UserError
+
+__all__ = ["largest_batch", "step_findings"]
+
+
+def step_findings(config: Config, parts: Parts) -> Iterator[Finding]:
+    """Train one step on the first images, on the GPU where there is one, with the batch size of the configuration.
+
+    Where that does not fit into a GPU's memory, the largest batch that does is looked for, one step each. The state of the
+    model in ``parts`` is changed; the random state is not.
+    """
+    device = default_device()
+    try:
+        with torch.random.fork_rng():
+            batch = _first_batch(config)
+            yield from _try_step(batch, parts, device)
+    except UserError as error:
+        yield from_user_error(error, "train_dataloader")
+    except Exception as error:  # anything in a model or a data set of the user's
+        yield Finding(ERROR, "one training step", f"failed ({type(error).__name__}: {' '.join(str(error).split())[:300]})")
+
+
+def _first_batch(config: Config) -> dict[str, list[Any]]:
+    """A batch through the loader itself, from data sets that are cut to so many images."""
+    loader = copy.deepcopy(config.train_dataloader)
+    if loader.dataset.get("cache") in ("auto", "device", "disk"):  # a check leaves nothing behind, neither there
+        loader.dataset["cache"] = "host"
+    _cut(loader.dataset, loader.batch_size)
+    loader.num_workers = 0
+    for key in ("persistent_workers", "prefetch_factor", "timeout"):
+        loader.pop(key, None)
+    return next(iter(Runner.build_dataloader(loader, seed=0)))
+
+
+def _cut(settings: Any, number: int) -> None:
+    """Keep the first images of every data set that is not made of others."""
+    if isinstance(settings, list):
+        for item in settings:
+            _cut(item, number)
+    elif isinstance(settings, dict):
+        inner = [settings[key] for key in ("dataset", "datasets") if key in settings]
+        for item in inner:
+            _cut(item, number)
+        if not inner:
+            settings["indices"] = number
+
+
+def _try_step(batch: dict[str, list[Any]], parts: Parts, device: torch.device) -> Iterator[Finding]:
+    wanted, losses, seconds = len(batch["inputs"]), dict[str, Any](), 0.0
+    parts.model.to(device).train()
+
+    def step(size: int) -> bool:
+        nonlocal losses, seconds
+        reset_peak_memory(device)
+        began = time.monotonic()
+        try:
+            losses = parts.model.train_step(_of_size(batch, size), parts.optim_wrapper)
+        except torch.OutOfMemoryError:
+            gc.collect()
+            return False
+        seconds = time.monotonic() - began
+        return True
+
+    fits = largest_batch(step, wanted)
+    memory = peak_memory(device)
+    if fits < wanted:
+        yield Finding(
+            ERROR, "train_dataloader.batch_size", f"{wanted}", f"at most {fits}, which fits into the GPU's memory" if fits else
+            "a model whose step fits into the GPU's memory with one image",
+            "set it, and keep the batch by optim_wrapper.accumulative_counts; or smaller crops",
+        )
+        return
+    values = {name: float(torch.as_tensor(value).detach()) for name, value in losses.items()}
+    wrong = [name for name, value in values.items() if not math.isfinite(value)]
+    if wrong:
+        yield Finding(ERROR, "one training step", f"{', '.join(wrong)} not finite", "finite losses", "look at the data")
+    room = f", {memory[0] / 2**30:.1f} of {memory[1] / 2**30:.1f} GiB of GPU memory" if memory else " on the CPU"
+    yield Finding(NOTE, "one training step", f"batch {wanted}, loss {values['loss']:.4g}, {seconds:.1f} s{room}")
+
+
+def largest_batch(step: Callable[[int], bool], wanted: int) -> int:
+    """The largest batch, ``wanted`` at most, whose step fits; 0 where none does. By bisection, each size tried once."""
+    if step(wanted):
+        return wanted
+    low, high = 0, wanted
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if step(middle) else (low, middle)
+    return low
+
+
+def _of_size(batch: dict[str, list[Any]], size: int) -> dict[str, list[Any]]:
+    """The first samples, copied: a step writes the crop's target into them."""
+    return {key: [copy.deepcopy(value) for value in values[:size]] for key, values in batch.items()}

@@ -1,0 +1,143 @@
+"""What a configuration says of itself: every kind of mistake is one finding that names the key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from mmengine.config import Config
+
+from mmseg.apis import register_all_modules
+from mmseg.engine import load_config
+from mmseg.engine.preflight.config import config_findings, dig, pretrained_findings
+from mmseg.engine.preflight.finding import Finding, exit_code, from_user_error
+from mmseg.engine.preflight.types import describe, hints, matches
+from mmseg.utils.errors import UserError
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _registered() -> None:
+    register_all_modules()
+
+
+def told(config: Config, severity: str) -> list[str]:
+    return [str(finding) for finding in config_findings(config) if finding.severity == severity]
+
+
+def test_every_shipped_config_is_clean(repo: Path) -> None:
+    paths = sorted((repo / "configs").glob("*net/*.py"))
+    assert len(paths) >= 5
+    for path in paths:
+        assert told(load_config(path), "error") + told(load_config(path), "warning") == []
+
+
+@pytest.mark.parametrize(("key", "value", "expected"), [
+    ("train_dataloader.batch_size", 0, "train_dataloader.batch_size: got 0, expected 1 or more"),
+    ("train_dataloader.batch_size", "4", "train_dataloader.batch_size: got '4' (str), expected int"),
+    ("train_dataloader.batch_size", None, "train_dataloader.batch_size: got None, expected int"),
+    ("test_dataloader.num_workers", -1, "test_dataloader.num_workers: got -1, expected 0 or more"),
+    ("train_dataloader.dataset", None, "train_dataloader.dataset: got None, expected a dictionary with a type"),
+    ("train_dataloader.dataset.size", [1, 2, 3], "train_dataloader.dataset.size: got [1, 2, 3] (list), expected tuple[int, int]"),
+    ("train_dataloader.dataset.size", 512, "train_dataloader.dataset.size: got 512 (int), expected tuple[int, int] or None"),
+    ("model.backbone.depth", "18", "model.backbone.depth: got '18' (str), expected int"),
+    ("model.backbone.strides", 2, "model.backbone.strides: got 2 (int), expected"),
+    ("model.decode_head.1.num_classes", 4.0, "model.decode_head.1.num_classes: got 4.0 (float), expected int"),
+    ("data_preprocessor.train_transforms.0.scale", (0.5, "2"), "data_preprocessor.train_transforms.0.scale: got (0.5, '2')"),
+    ("data_preprocessor.std", [80.0, 0.0, 13.0], "data_preprocessor.std: got [80.0, 0.0, 13.0], expected numbers greater than 0"),
+    ("optim_wrapper.optimizer.lr", "1e-3", "optim_wrapper.optimizer.lr: got '1e-3' (str), expected float"),
+    ("train_cfg.max_iters", 0, "train_cfg.max_iters: got 0, expected 1 or more"),
+    ("train_cfg", 5, "train_cfg: got 5, expected a dictionary"),
+    ("param_scheduler", [3], "param_scheduler.0: got 3, expected a dictionary with a type"),
+    ("randomness.seed", -1, "randomness.seed: got -1, expected 0 or more"),
+    ("randomness.seed", 2**32, "randomness.seed: got 4294967296, expected less than 2**32"),
+    ("default_hooks.checkpoint.interval", 0, "default_hooks.checkpoint.interval: got 0, expected 1 or more"),
+    ("default_hooks.checkpoint.save_best", "lesion/mDice", "save_best: got 'lesion/mDice' without validation, expected"),
+    ("test_evaluator", None, "test_evaluator: got no test_evaluator, but test_dataloader and test_cfg, expected"),
+    ("val_cfg", dict(type="ValLoop"), "val_dataloader: got no val_dataloader and no val_evaluator, but val_cfg, expected"),
+])
+def test_one_mistake_is_one_error(demo_config: Path, key: str, value: Any, expected: str) -> None:
+    config = load_config(demo_config)
+    if "." in key:
+        config.merge_from_dict({key: value})
+    else:
+        config[key] = value
+    found = told(config, "error")
+    if key != "train_cfg":  # which then is missing for the rest, too
+        assert len(found) == 1
+    assert expected in found[0]
+
+
+@pytest.mark.parametrize(("key", "value", "expected"), [
+    ("param_scheduler.1.by_epoch", True, "param_scheduler.1.by_epoch: got True, expected False; training is counted in iterat"),
+    ("train_cfg.val_interval", 500, "train_cfg.val_interval: got 500, expected at most train_cfg.max_iters, 200"),
+])
+def test_what_would_never_happen_is_a_warning(demo_config: Path, key: str, value: Any, expected: str) -> None:
+    config = load_config(demo_config, {key: value})
+    config.val_dataloader, config.val_evaluator = config.test_dataloader, config.test_evaluator
+    config.val_cfg = dict(type="ValLoop")
+    assert told(config, "error") == []
+    warnings = told(config, "warning")
+    assert any(expected in warning for warning in warnings)
+    # without an interval of its own, mmengine's 1000 exceeds the demo's 200 iterations
+    assert len(warnings) == 1 + (key != "train_cfg.val_interval")
+
+
+def test_pretrained_weights_and_the_start(demo_config: Path, tmp_path: Path) -> None:
+    config = load_config(demo_config, {"model.backbone.init_cfg": dict(type="Pretrained", checkpoint=f"{tmp_path}/r18.pth")})
+    (finding,) = pretrained_findings(config)
+    assert (finding.severity, finding.where) == ("warning", "model.backbone.init_cfg.checkpoint")
+    assert "r18.pth" in finding.got
+    assert "nothing is downloaded" in finding.fix
+    (tmp_path / "r18.pth").touch()
+    assert list(pretrained_findings(config)) == []
+    config.load_from = str(tmp_path / "none.pth")
+    (finding,) = pretrained_findings(config)
+    assert (finding.severity, finding.where) == ("error", "load_from")
+    (tmp_path / "r18.pth").unlink()
+    config.load_from, config.resume = None, True  # all weights come from the checkpoint
+    assert list(pretrained_findings(config)) == []
+
+
+@pytest.mark.parametrize(("value", "hint", "fits"), [
+    (1, int, True), (True, int, False), (1.0, int, False), ("1", int, False), (1, float, True), ("1", float, False),
+    (1, bool, False), ("a", str, True), (1, str, False), ([1, 2], tuple[int, int], True), ((1, 2, 3), tuple[int, int], False),
+    ([1, 2, 3], tuple[int, ...], True), ([1, "2"], tuple[int, ...], False), ([1], Sequence[int], True),
+    ("ab", Sequence[str], False),
+    (None, int, True), (None, int | None, True), (1, int | None, True), ("1", int | None, False), ("a", Literal["a", "b"], True),
+    ("c", Literal["a", "b"], False), (dict(a=1), dict, True), (3, dict, False), (dict(type="X"), int, False),
+    (dict(type="X"), Path, True), (3, Any, True), ([dict(type="X")], list[dict], True), (3, list, False),
+])
+def test_types(value: Any, hint: Any, fits: bool) -> None:
+    assert matches(value, hint) is fits
+
+
+def test_annotations_come_from_parents_too() -> None:
+    class Parent:
+        def __init__(self, a: int, b: int) -> None: ...
+
+    class Child(Parent):
+        def __init__(self, a: str, **kwargs: Any) -> None: ...
+
+    class Strange(Child):
+        def __init__(self, a: "Unknown") -> None: ...  # type: ignore[name-defined] # noqa: F821, UP037
+
+    assert {name: hint for name, hint in hints(Child).items() if name in "ab"} == {"a": str, "b": int}
+    assert "a" not in hints(Strange)
+    assert describe(tuple[int, int] | None) == "tuple[int, int] or None"
+
+
+def test_dig() -> None:
+    config = Config(dict(a=[dict(b=3)], c=4))
+    assert [dig(config, key) for key in ("a.0.b", "c", "a.1.b", "a.x", "c.d", "e")] == [3, 4, None, None, None, None]
+
+
+def test_a_finding_is_one_sentence() -> None:
+    finding = Finding("error", "a.png", "3", "4", "mend it")
+    assert str(finding) == "a.png: got 3, expected 4; mend it"
+    assert str(Finding("note", "a.png", "seen")) == "a.png: seen"
+    assert from_user_error(UserError("a.png: got 3, expected 4; mend it"), "a.png") == finding
+    assert from_user_error("cut off", "a.png", "warning") == Finding("warning", "a.png", "cut off")
+    assert [exit_code([Finding(s, "", "") for s in severities]) for severities in ([], ["note"], ["warning"])] == [0, 0, 1]
+    assert exit_code([finding, Finding("warning", "", "")]) == 2

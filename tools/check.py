@@ -1,0 +1,36 @@
+"""Check a config, its data and this machine before a run: python tools/check.py CONFIG"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from _cli import add_run_arguments, exit_on_user_error, prepare_config
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description="Tell everything that would spoil a run, one line each: config, every image and mask, disk, memory, devices.",
+        epilog="Exit code: 0 clean, 1 warnings, 2 errors.",
+    )
+    parser.add_argument("config", help="such as configs/sdcnet/sdcnetplus_r18-d8_512x512_40k_IDRiD.py")
+    add_run_arguments(parser)
+    parser.add_argument("--quick", action="store_true", help="read no image that was not read before, and train no step")
+    parser.add_argument("--json", metavar="FILE", help="write the findings there, too")
+    args = parser.parse_args()
+    with exit_on_user_error():
+        config = prepare_config(args)
+
+        from mmseg.apis import register_all_modules
+        from mmseg.engine.preflight import check_report_file, exit_code, preflight, report
+
+        if args.json:
+            check_report_file(args.json)
+        register_all_modules()
+        findings = preflight(config, args.quick)
+        print(report(findings, args.json))
+    sys.exit(exit_code(findings))
+
+
+if __name__ == "__main__":
+    main()
