@@ -20,6 +20,7 @@ def run(script: str, *options: str, **environment: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | environment).stdout
 
 
+@pytest.mark.slow
 def test_scaling(tmp_path: Path) -> None:
     path = tmp_path / "scaling.json"
     printed = run("scaling.py", "--samples", "3", "5", "--rounds", "1", "--steps", "1",
@@ -31,6 +32,7 @@ def test_scaling(tmp_path: Path) -> None:
     assert "whole step" in printed and sorted(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.slow
 @pytest.mark.idrid
 @pytest.mark.skipif(not (PEER / "bin").is_dir(), reason="python benchmarks/pipeline.py makes the peer's environment")
 def test_pipeline(idrid_root: Path, tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ class TestFallback:
 class TestTraced:
     """The graphs of torch.compile without code made of them: quick, and exact."""
 
-    def test_training_validating_resuming_and_loading_are_as_without(
+    def test_training_validating_and_loading_are_as_without(
         self, run_config: MakeConfig, tmp_path: Path, validated: Callable[[Config], Config]
     ) -> None:
         training: list[bool] = []
