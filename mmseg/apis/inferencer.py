@@ -72,8 +72,8 @@ class LesionInferencer:
         config: None takes the one inside the checkpoint.
         device: such as 'cpu' or 'cuda:0'; None takes a GPU where there is one.
         thresholds: by lesion, 0 to 1; those not named are the checkpoint's (0.5 if it has none).
-        dtype: in which the network computes: 'auto' is bfloat16 where the device does that itself (probabilities within 0.01
-            in several times less time), else 'float32', in which ``tools/test.py`` scores.
+        dtype: in which the network computes: 'auto' is bfloat16 where the device does that itself (probabilities within about
+            0.03, in 0.6 of the time, docs/performance.md), else 'float32', in which ``tools/test.py`` scores.
 
     Raises:
         UserError: a file is missing or faulty, or a threshold names no lesion.

@@ -46,7 +46,8 @@ def is_old(settings: dict[str, Any]) -> bool:
 
 def _is_oldest_train_cfg(key: str, value: Any) -> bool:
     """Before 0.11 the model's ``train_cfg`` stood at the top; it has no loop in it."""
-    return key == "train_cfg" and not {"type", "max_iters", "max_epochs"} & set(value or ())
+    loop = {"type", "max_iters", "max_epochs"}
+    return key == "train_cfg" and (value is None or isinstance(value, dict)) and not loop & set(value or ())
 
 
 def upgrade_config(config: Config) -> tuple[Config, Notes]:

@@ -107,6 +107,7 @@ class TestMistakes:
         ("model.type=.", "model.type: no class '.' is registered"),
         ("work_dir=5", "work_dir: got 5 .int., expected str"),
         ("train_dataloader=x", "train_dataloader: got 'x', expected a dictionary"),
+        ("train_cfg=5", "train_cfg: got 5, expected a dictionary"),
         ("model.decode_head.1.num_classes=3", "decode_head.1.num_classes|refine_head.num_classes"),
         ("model.test_cfg.mode=slid", "expected 'whole' or 'slide'"),
         ("model.backbone.depth=19", "depth"),
