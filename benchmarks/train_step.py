@@ -91,10 +91,11 @@ def measure(config_path: str, options: dict[str, Any], way: str, steps: int) -> 
         wrapper.zero_grad()
         return [have_data - start, have_loss - have_data, have_gradient - have_loss, now() - have_gradient]
 
-    with FlopCounterMode(display=False) as counter:
-        one_step(0)
-    one_step(1)
+    for step in range(2):
+        one_step(step)
     times = [one_step(step + 2) for step in range(steps)]
+    with FlopCounterMode(display=False) as counter:  # last: under it nothing would be compiled
+        one_step(steps + 2)
     medians = {part: statistics.median(column) for part, column in zip(PARTS, zip(*times, strict=True), strict=True)}
     total = statistics.median(sum(row) for row in times)
     limit = counter.get_total_flops() / 2 / matrix_rate(device, half=way == "default" and wrapper.dtype != "float32")
