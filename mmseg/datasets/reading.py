@@ -151,6 +151,8 @@ def _decode(path: str | Path, flags: int) -> np.ndarray:
     last = _LAST_BYTES.get(data[:2])
     if last is not None and last not in data[-_TAIL:]:
         raise UserError(f"{path}: the file is cut off ({len(data)} bytes, no end mark); copy it again from its source")
+    if data[:2] == b"\x89P" and not _chunks_fit(data):
+        raise UserError(f"{path}: the file is damaged (a part is said to reach beyond its end); copy it again from its source")
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
     except cv2.error:
@@ -158,3 +160,13 @@ def _decode(path: str | Path, flags: int) -> np.ndarray:
     if image is None:
         raise UserError(f"{path}: not an image that can be read ({len(data)} bytes); expected one of {', '.join(IMAGE_SUFFIXES)}")
     return image
+
+
+def _chunks_fit(png: bytes) -> bool:
+    """Whether every chunk of a PNG ends inside of the file: OpenCV makes room for the length that is said, up to 4 GB."""
+    position = 8
+    while position + 12 <= len(png):
+        kind, position = png[position + 4 : position + 8], position + 12 + int.from_bytes(png[position : position + 4])
+        if kind == b"IEND":
+            return True
+    return False

@@ -279,3 +279,18 @@ def test_a_label_map_that_breaks_pillows_decoder(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(header + palette + b"\x02\x00")
     with pytest.raises(UserError, match=r"a\.png: cannot be read as a label map"):
         read_index_map(tmp_path / "a.png")
+
+
+def test_a_chunk_that_is_said_to_be_gigabytes_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by tests/fuzz: OpenCV took 22 seconds and 4 GB."""
+    path = tmp_path / "a.png"
+    cv2.imwrite(str(path), np.zeros((14, 18, 3), np.uint8))
+    data = path.read_bytes()
+    assert read_image(path).shape == (14, 18, 3)
+    path.write_bytes(data + b"what some program appends")
+    assert read_image(path).shape == (14, 18, 3)
+    start = data.index(b"IDAT") - 4
+    path.write_bytes(data[:start] + b"\xff\xff\xff\xff" + data[start + 4 :])
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
+    with pytest.raises(UserError, match=r"a.png: the file is damaged \(a part is said to reach beyond its end\)"):
+        read_image(path)
