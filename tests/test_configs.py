@@ -37,8 +37,8 @@ def batch() -> dict:
 
 
 def test_all_are_found() -> None:
-    assert len(LEAVES) == 9
-    assert len(BASES) == 3
+    assert len(LEAVES) == 12
+    assert len(BASES) == 4
 
 
 @pytest.mark.parametrize("name", LEAVES)
