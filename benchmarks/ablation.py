@@ -1,0 +1,117 @@
+"""The ablation of docs/sdcnet.md: every row is one training on fold 0 of IDRiD_cv, scored on the images it left out.
+
+Rows are trained one after the other, each by tools/train.py with --resume, so that a stopped ablation goes on where it was; a row
+that has its scores is not trained again. Nothing reads the test images.
+
+    python benchmarks/ablation.py [--rows isdnet sdcnetplus] [--folder work_dirs/ablation] [--json FILE]
+    python benchmarks/ablation.py --list        the rows and their commands
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from _record import write_record
+
+ROOT = Path(__file__).resolve().parents[1]
+UNIFORM = "data_preprocessor.train_transforms.0.lesion_prob=0"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training.
+
+    Args:
+        name: of the row; its folder is ``<name>_seed<seed>``.
+        config: below ``configs/``, without ``_512x512_2500_IDRiD_cv.py``.
+        options: for ``--cfg-options``.
+        seed: of weights, order and augmentation.
+    """
+
+    name: str
+    config: str
+    options: tuple[str, ...] = ()
+    seed: int = 0
+
+    @property
+    def key(self) -> str:
+        return f"{self.name}_seed{self.seed}"
+
+    def train(self, folder: Path) -> list[str]:
+        """The command that trains it, or goes on with it."""
+        config = f"configs/{self.config}_512x512_2500_IDRiD_cv.py"
+        options = ["--cfg-options", *self.options] if self.options else []
+        return ["tools/train.py", config, "--work-dir", str(folder / self.key), "--seed", str(self.seed), "--resume", *options]
+
+    def test(self, folder: Path) -> list[str]:
+        """The command that scores its last iteration."""
+        run = folder / self.key
+        config = f"configs/{self.config}_512x512_2500_IDRiD_cv.py"
+        return ["tools/test.py", config, str(run / "latest.pth"), "--work-dir", str(run), "--out", str(run / "test")]
+
+
+ROWS = (
+    Row("softmax", "isdnet/isdnet_r18-d8_softmax", (UNIFORM,)),
+    Row("sigmoid", "isdnet/isdnet_r18-d8", (UNIFORM,)),
+    Row("sdcnet", "sdcnet/sdcnet_r18-d8", (UNIFORM,)),
+    Row("stride4", "sdcnet/sdcnetplus_r18-d8", (UNIFORM,)),
+    Row("sdcnetplus", "sdcnet/sdcnetplus_r18-d8"),
+    Row("isdnet", "isdnet/isdnet_r18-d8"),
+    Row("softmax", "isdnet/isdnet_r18-d8_softmax", (UNIFORM,), seed=1),
+    Row("sdcnetplus", "sdcnet/sdcnetplus_r18-d8", seed=1),
+)
+
+COLUMNS = {
+    "mean AP": ("mean", "AP"), "MA": ("MA", "AP"), "HE": ("HE", "AP"), "EX": ("EX", "AP"), "SE": ("SE", "AP"),
+    "mean Dice": ("mean", "Dice"), "mean IoU": ("mean", "IoU"),
+}
+"""Head of a column, and its place in metrics.json."""
+
+
+def scores(row: Row, folder: Path) -> dict[str, dict[str, float]] | None:
+    """Of a row that is done, by lesion and 'mean'."""
+    path = folder / row.key / "test" / "metrics.json"
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def table(folder: Path) -> str:
+    """All rows as Markdown, in percent."""
+    header = ["row", "seed", *COLUMNS]
+    lines = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
+    for row in ROWS:
+        found = scores(row, folder)
+        values = [found[key][what] for key, what in COLUMNS.values()] if found else []
+        cells = [f"{100 * value:.1f}" for value in values] or ["not run"] * len(COLUMNS)
+        lines.append("| " + " | ".join([row.name, str(row.seed), *cells]) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", nargs="*", metavar="NAME", help="only these (default: all)")
+    parser.add_argument("--folder", type=Path, default=Path("work_dirs/ablation"), help="where the runs are")
+    parser.add_argument("--list", action="store_true", help="print the commands and train nothing")
+    parser.add_argument("--json", type=Path, help="write the scores there")
+    args = parser.parse_args()
+    known = {row.name for row in ROWS}
+    if unknown := set(args.rows or ()) - known:
+        parser.error(f"--rows: got {sorted(unknown)}, expected names of {sorted(known)}")
+    for row in (row for row in ROWS if not args.rows or row.name in args.rows):
+        commands = row.train(args.folder), row.test(args.folder)
+        if args.list:
+            print(*(" ".join(["python", *command]) for command in commands), sep="\n")
+        elif scores(row, args.folder) is None:
+            for command in commands:
+                subprocess.run([sys.executable, *command], cwd=ROOT, check=True)
+    if not args.list:
+        print(table(args.folder))
+        write_record(args.json, "ablation.py", ("torch",), rows={row.key: scores(row, args.folder) for row in ROWS})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""The ablation: its rows name configs that exist, and what is done is not done again."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*options: str) -> str:
+    command = [sys.executable, "benchmarks/ablation.py", *options]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def test_its_rows_are_commands_on_the_folds() -> None:
+    lines = run("--list").splitlines()
+    configs = {word for line in lines for word in line.split() if word.startswith("configs/")}
+    assert len(lines) >= 12 and all((ROOT / config).is_file() for config in configs)
+    assert all(config.endswith("_IDRiD_cv.py") for config in configs)  # the test images decide nothing
+
+
+def test_a_row_with_scores_is_shown_and_not_trained(tmp_path: Path) -> None:
+    scores = dict(AP=0.25, Dice=0.5, IoU=0.375)
+    folder = tmp_path / "isdnet_seed0" / "test"
+    folder.mkdir(parents=True)
+    (folder / "metrics.json").write_text(json.dumps(dict.fromkeys(("MA", "HE", "EX", "SE", "mean"), scores)))
+    lines = run("--rows", "isdnet", "--folder", str(tmp_path)).splitlines()
+    assert "| isdnet | 0 | 25.0 | 25.0 | 25.0 | 25.0 | 25.0 | 50.0 | 37.5 |" in lines
+    assert any(line.startswith("| sdcnetplus | 0 | not run") for line in lines)
