@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import itertools
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -253,6 +255,66 @@ class TestOfThePackageItself:
         perfect = torch.full((1, 3, 4, 4), -50.0)
         perfect[:, 1] = 50
         assert tversky()(perfect, torch.ones(1, 4, 4, dtype=torch.long)).item() == pytest.approx(0, abs=1e-6)
+
+    @pytest.fixture
+    def theirs(self, package: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleType]]:
+        """Their losses with their own helpers, beside ours: as a package of another name, registered nowhere."""
+        parent = ModuleType("onedl_losses")
+        parent.__path__ = [str(package / "models/losses")]
+        monkeypatch.setitem(sys.modules, parent.__name__, parent)
+        monkeypatch.setattr(MODELS, "register_module", lambda *args, **kwargs: lambda cls: cls)
+
+        def load(name: str) -> ModuleType:
+            return importlib.import_module(f"onedl_losses.{name}")
+
+        yield load
+        for name in [name for name in sys.modules if name.startswith("onedl_losses.")]:
+            del sys.modules[name]
+
+    @pytest.mark.parametrize(("name", "settings"), [
+        ("CrossEntropyLoss", {}), ("CrossEntropyLoss", {"avg_non_ignore": True}),
+        ("CrossEntropyLoss", {"class_weight": [0.5, 1.0, 2.0, 3.0, 4.0]}),
+        ("CrossEntropyLoss", {"use_sigmoid": True}), ("CrossEntropyLoss", {"use_sigmoid": True, "avg_non_ignore": True}),
+        ("DiceLoss", {}), ("DiceLoss", {"naive_dice": True, "eps": 0.5}), ("DiceLoss", {"use_sigmoid": False, "ignore_index": 0}),
+        ("DiceLoss", {"activate": False}),
+    ])
+    def test_losses(self, theirs: Callable[[str], ModuleType], name: str, settings: dict) -> None:
+        """Values and gradients. Their FocalLoss cannot be run on a CPU with index maps; see the next test."""
+        file = "cross_entropy_loss" if name == "CrossEntropyLoss" else "dice_loss"
+        classes = [getattr(theirs(file), name), MODELS.get(name)]
+        random = torch.Generator().manual_seed(0)
+        logit = 3 * torch.randn(2, 5, 6, 7, generator=random)
+        label = torch.randint(0, 5, (2, 6, 7), generator=random)
+        label[:, 0] = 255
+        weights = torch.rand((2, 6, 7) if name == "CrossEntropyLoss" else (2,), generator=random)
+        for reduction, weight, factor in itertools.product(("mean", "sum", "none"), (None, weights), (None, 11)):
+            if (reduction, factor) == ("sum", 11):
+                continue  # an error in both
+            results = []
+            for cls in classes:
+                x = logit.clone().requires_grad_()
+                value = cls(reduction=reduction, loss_weight=0.7, **settings)(x, label, weight, factor, ignore_index=255)
+                value.sum().backward()
+                results.append((value.detach(), x.grad))
+            torch.testing.assert_close(*results, rtol=1e-5, atol=1e-6)
+
+    @pytest.mark.parametrize("settings", [
+        {}, {"alpha": [0.1, 0.2, 0.3, 0.4], "class_weight": [1.0, 2.0, 3.0, 4.0]}, {"gamma": 0.5},
+    ])
+    def test_focal_loss_and_accuracy(self, theirs: Callable[[str], ModuleType], settings: dict) -> None:
+        random = torch.Generator().manual_seed(0)
+        logit, label = torch.randn(2, 4, 6, 7, generator=random), torch.randint(0, 2, (2, 4, 6, 7), generator=random)
+        pixels = torch.rand(2 * 6 * 7, generator=random)
+        for reduction in ("mean", "sum", "none"):
+            for weight, factor in ((None, None), (pixels, None if reduction == "sum" else 11)):
+                both = [cls(reduction=reduction, **settings)(logit, label, weight, factor)
+                        for cls in (theirs("focal_loss").FocalLoss, MODELS.get("FocalLoss"))]
+                torch.testing.assert_close(*both, rtol=1e-5, atol=1e-6)
+        from mmseg.models.losses import accuracy
+
+        for settings in ({}, {"topk": (1, 3)}, {"ignore_index": 1, "topk": 2}):
+            both = [function(logit, label[:, 0], **settings) for function in (theirs("accuracy").accuracy, accuracy)]
+            torch.testing.assert_close(*both)
 
     def test_iou_metric(self, package: Path) -> None:
         from mmseg.registry import METRICS
