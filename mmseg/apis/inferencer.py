@@ -194,7 +194,8 @@ def predict(model: BaseSegmentor, images: Sequence[np.ndarray], enlarged: bool =
     for image in images:
         height, width = image.shape[:2]
         size = fit_size(width, height, box)
-        inputs.append(to_input(image, size))
+        picture = to_input(image, size)
+        inputs.append(picture.flip(0) if getattr(model.data_preprocessor, "takes_bgr", False) else picture)
         shape = (size[1], size[0])
         samples.append(SegDataSample(metainfo=dict(ori_shape=(height, width) if enlarged else shape, img_shape=shape)))
     with torch.inference_mode():

@@ -194,6 +194,27 @@ def test_they_train_and_predict(
     assert sample.probabilities.data.shape == (3, 72, 96)
 
 
+def test_the_preprocessor_of_1_x(config_path: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A data set whose own pipeline gives BGR, as mmcv's reader does, and what is given for inference, which is RGB."""
+    monkeypatch.syspath_prepend(str(config_path.parent))
+    settings = dict(
+        _delete_=True, type="SegDataPreProcessor", mean=[10.0, 20.0, 30.0], std=[50.0, 60.0, 70.0], size=[80, 96],
+        bgr_to_rgb=True)
+    config = load_config(config_path, {"data_preprocessor": settings})
+    config.work_dir, config.experiment_name = str(tmp_path), "preprocessor_of_1_x"
+    with pytest.raises(UserError, match=r"data_preprocessor\.bgr_to_rgb: .*without a pipeline of their own data sets give RGB"):
+        build_runner(config)
+    config.data_preprocessor.bgr_to_rgb = False
+    runner = build_runner(config)
+    runner.train()
+    model = runner.bare_model.eval()
+    model.cfg = config
+    straight = inference_model(model, data / "img/a.png").probabilities.data
+    turned = MODELS.build({**config.data_preprocessor, "bgr_to_rgb": True})
+    model.data_preprocessor = turned
+    torch.testing.assert_close(inference_model(model, data / "img/a.png").probabilities.data, straight)
+
+
 def test_a_module_that_is_not_there(config_path: Path, tmp_path: Path) -> None:
     path = tmp_path / "config.py"
     path.write_text(config_path.read_text().replace("seg_plugin_for_tests", "no_such_plugin"))
@@ -315,6 +336,39 @@ class TestOfThePackageItself:
         for settings in ({}, {"topk": (1, 3)}, {"ignore_index": 1, "topk": 2}):
             both = [function(logit, label[:, 0], **settings) for function in (theirs("accuracy").accuracy, accuracy)]
             torch.testing.assert_close(*both)
+
+    def test_data_preprocessor(self, package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        from mmengine.structures import PixelData
+
+        import mmseg.utils
+        from mmseg.structures import SegDataSample
+
+        parent = ModuleType("onedl_utils")
+        parent.__path__ = [str(package / "utils")]
+        monkeypatch.setitem(sys.modules, "onedl_utils", parent)
+        for name in ("onedl_utils.misc", "onedl_utils.typing_utils"):
+            monkeypatch.delitem(sys.modules, name, raising=False)
+        monkeypatch.setattr(mmseg.utils, "stack_batch", importlib.import_module("onedl_utils.misc").stack_batch, raising=False)
+        with monkeypatch.context() as patch:
+            patch.setattr(MODELS, "register_module", lambda *args, **kwargs: lambda cls: cls)
+            theirs = self.load(package, "models/data_preprocessor.py").SegDataPreProcessor
+        random = torch.Generator().manual_seed(0)
+        images = [torch.randint(0, 256, (3, *size), generator=random, dtype=torch.uint8) for size in ((8, 12), (10, 9))]
+        labels = [torch.randint(0, 5, (1, *image.shape[1:]), generator=random) for image in images]
+        for settings in (dict(size=(16, 16)), dict(size_divisor=8, bgr_to_rgb=True), dict(size=(4, 20), rgb_to_bgr=True)):
+            for training, count in ((True, 2), (False, 1)):
+                results = []
+                for cls in (theirs, MODELS.get("SegDataPreProcessor")):
+                    samples = [SegDataSample(gt_sem_seg=PixelData(data=label.clone())) for label in labels[:count]]
+                    settings = {**settings, "test_cfg": dict(size_divisor=32), "pad_val": 3, "seg_pad_val": 9}
+                    try:
+                        out = cls([1.0, 2.0, 3.0], [4.0, 5.0, 6.0], **settings)(
+                            dict(inputs=images[:count], data_samples=samples), training)
+                    except RuntimeError as error:  # images of several sizes that are larger than asked for
+                        results.append(type(error))
+                        continue
+                    results.append((out["inputs"], [s.gt_sem_seg.data for s in samples], [dict(s.metainfo) for s in samples]))
+                assert repr(results[0]) == repr(results[1])
 
     def test_iou_metric(self, package: Path) -> None:
         from mmseg.registry import METRICS

@@ -18,6 +18,7 @@ from mmseg.engine.dataset_info import dataset_metainfo, trains_on_lesions
 from mmseg.engine.preflight.config import dig
 from mmseg.engine.preflight.finding import ERROR, Finding, from_user_error
 from mmseg.engine.preflight.splits import heard
+from mmseg.models import SegDataPreProcessor
 from mmseg.registry import DATA_SAMPLERS, HOOKS, METRICS, MODELS, PARAM_SCHEDULERS
 from mmseg.structures import LESIONS, SegDataSample
 from mmseg.utils.errors import UserError, nearest
@@ -121,6 +122,14 @@ def class_findings(model: Any, config: Config) -> Iterator[Finding]:
     given = getattr(model.data_preprocessor, "target", target)
     if given != target:
         yield Finding(ERROR, "data_preprocessor.target", f"{given!r}", f"{target!r} for {kind}")
+    if isinstance(model.data_preprocessor, SegDataPreProcessor):
+        dataset = config.get("train_dataloader", {}).get("dataset", {})
+        if of_lesions:
+            yield Finding(ERROR, "data_preprocessor.type", "'SegDataPreProcessor'", "'LesionDataPreprocessor' for data sets of "
+                          "lesions, whose masks come packed and without augmentation")
+        elif model.data_preprocessor.takes_bgr and not dataset.get("pipeline"):
+            yield Finding(ERROR, "data_preprocessor.bgr_to_rgb", "True",
+                          "False: without a pipeline of their own data sets give RGB")
 
 
 def _listed(value: Any) -> list[Any]:
