@@ -328,6 +328,20 @@ class TestMistakes:
         with pytest.raises(UserError, match=message):
             check_config(config)
 
+    def test_classes_of_ones_own_are_told_all_at_once(self, old: Callable[..., Path]) -> None:
+        """As M2MRF's authors have them: a backbone, a loss and a data set that only their own code registers."""
+        model = MODEL.replace("'ResNetV1c'", "'HRNet_M2MRF_A'")
+        model = model.replace("'CrossEntropyLoss', use_sigmoid=False, use", "'BinaryLoss', use")
+        config = load_config(old(model=model, data=DATA.replace("'CustomDataset'", "'FundusLesions'")), tell=False)
+        with pytest.raises(UserError) as caught:
+            check_config(config)
+        lines = str(caught.value).splitlines()
+        for key, name in (("model.backbone", "HRNet_M2MRF_A"), ("model.decode_head.loss_decode", "BinaryLoss"),
+                          ("train_dataloader.dataset", "FundusLesions")):
+            (line,) = [line for line in lines if line.strip().startswith(f"{key}.type: no class '{name}' is registered")]
+            assert "custom_imports" in line
+        assert "did you mean 'DiceLoss'?" in str(caught.value)
+
 
 class TestPretrained:
     @pytest.mark.parametrize(("files", "source", "expected"), [

@@ -14,7 +14,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.structures import PixelData
 from torch import nn
 
-from mmseg.engine.dataset_info import dataset_metainfo, trains_on_lesions
+from mmseg.engine.dataset_info import dataset_is_known, dataset_metainfo, trains_on_lesions
 from mmseg.engine.preflight.config import dig
 from mmseg.engine.preflight.finding import ERROR, Finding, from_user_error
 from mmseg.engine.preflight.splits import heard
@@ -104,7 +104,7 @@ def build_parts(config: Config, skip: Sequence[str] = ()) -> Parts:
 def class_findings(model: Any, config: Config) -> Iterator[Finding]:
     """Heads and targets must agree with the data on the number of classes and on their kind, before any data is read."""
     multi_label = getattr(model, "multi_label", None)
-    if multi_label is None:
+    if multi_label is None or not dataset_is_known(config):
         return
     names, of_lesions = dataset_metainfo(config)["classes"], trains_on_lesions(config)
     expected, target = (len(names), "multilabel") if multi_label else (len(names) + of_lesions, "index")
