@@ -33,15 +33,19 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def tell(out: Path) -> None:
-    """Where the results are; a metric of another kind than the field's writes none of them."""
-    for what, name in (("metrics", "metrics.json"), ("per image", "per_image.csv"), ("report", "report.html")):
-        if (out / name).is_file():
-            print(f"{what:<12}{out / name}")
+def tell(out: Path, start: float) -> None:
+    """Where the results are that were written since; a metric of another kind than the field's writes none of them."""
+    names = (("metrics", "metrics.json"), ("per image", "per_image.csv"), ("report", "report.html"))
+    written = [(what, out / name) for what, name in names if (out / name).is_file() and (out / name).stat().st_mtime >= start]
+    for what, path in written:
+        print(f"{what:<12}{path}")
+    if not written:
+        print("scores      in the log above; files are written by LesionMetric (test_evaluator)")
 
 
 def main() -> None:
     args = parse_args()
+    start = time.time() - 2  # clocks of file systems are coarse
     with exit_on_user_error():
         config = prepare_config(args, "model", "test_dataloader", "test_cfg", "test_evaluator")
         if args.checkpoint and not Path(args.checkpoint).is_file():
@@ -56,7 +60,7 @@ def main() -> None:
             from mmseg.apis import score_predictions
 
             score_predictions(config, args.predictions, out, command)
-            tell(out)
+            tell(out, start)
             return
         config.load_from, config.resume = args.checkpoint, False
         evaluators = config.test_evaluator if isinstance(config.test_evaluator, list) else [config.test_evaluator]
@@ -77,7 +81,7 @@ def main() -> None:
         runner = build_runner(config)
         runner.test()
         if runner.rank == 0:
-            tell(out)
+            tell(out, start)
             if args.show_dir:
                 print(f"overlays    {args.show_dir}")
 

@@ -20,7 +20,7 @@ from mmseg.apis.init import init_model
 from mmseg.apis.regions import Region, find_regions
 from mmseg.datasets.reading import fit_size, read_image, to_input
 from mmseg.models.segmentors.base import BaseSegmentor
-from mmseg.structures import SegDataSample, enlarge, enlarged_masks
+from mmseg.structures import SegDataSample, enlarge, enlarged_classes, enlarged_masks
 from mmseg.utils.device import has_native_bfloat16
 from mmseg.utils.errors import UserError, nearest
 
@@ -37,8 +37,9 @@ class Segmentation:
         working: float32 ``(C, h, w)``, probabilities, 0 to 1, at the size the network saw.
         masks: bool ``(C, H, W)``: each lesion above its threshold, in the order of ``classes``; lesions may overlap.
         index_map: uint8 ``(H, W)``: 0, or 1 + the likeliest lesion above its threshold.
-        thresholds: by lesion.
-        classes: names of the lesions.
+        thresholds: by lesion; empty for a model with ``test_cfg.thresholds=None``, of which ``index_map`` is the likeliest
+            class of every pixel, from 0 on, and ``masks`` where that is each class.
+        classes: names of the lesions, or of all classes.
         palette: their colours, RGB.
     """
 
@@ -98,9 +99,12 @@ class LesionInferencer:
             raise ValueError("LesionInferencer: got a model with a config or a device, expected them in init_model")
         native = has_native_bfloat16(next(self.model.parameters()).device.type)
         self.dtype = dtype if dtype != "auto" else "bfloat16" if native else "float32"
-        self.classes: tuple[str, ...] = tuple(self.model.dataset_meta["classes"])
-        self.palette = [tuple(colour) for colour in self.model.dataset_meta["palette"]]
-        self.thresholds = dict.fromkeys(self.classes, 0.5) | self.model.checkpoint_meta.get("thresholds", {})
+        self.classes, self.palette = self.model.shown_classes(self.model.dataset_meta)
+        tuned = self.model.checkpoint_meta.get("thresholds", {})
+        self.thresholds: dict[str, float] = {} if self.model.is_argmax else dict.fromkeys(self.classes, 0.5) | tuned
+        if self.model.is_argmax and thresholds:
+            raise UserError(f"--threshold: got {thresholds}, expected none: in this model every pixel is of its likeliest class "
+                            "(test_cfg.thresholds=None); for thresholds set numbers there, which takes channel 0 as background")
         for name, value in (thresholds or {}).items():
             if name not in self.classes:
                 known = ", ".join(self.classes)
@@ -143,13 +147,12 @@ class LesionInferencer:
 
     def _segment(self, inputs: list[Path | np.ndarray], batch_size: int, progress: bool) -> Iterator[Segmentation]:
         thresholds = dict(self.thresholds)
-        limits = [thresholds[name] for name in self.classes]
         bar = ProgressBar(len(inputs), file=sys.stderr) if progress else None
         for first in range(0, len(inputs), batch_size):
             batch = inputs[first : first + batch_size]
             arrays = [image if isinstance(image, np.ndarray) else read_image(image) for image in batch]
             for image, array, working in zip(batch, arrays, self._network(arrays), strict=True):
-                masks, index_map = enlarged_masks(working, array.shape[:2], limits)
+                masks, index_map = self._decide(working, array.shape[:2], thresholds)
                 yield Segmentation(
                     path=None if isinstance(image, np.ndarray) else image,
                     image=array, working=working.cpu().numpy(), masks=masks.cpu().numpy(), index_map=index_map.cpu().numpy(),
@@ -159,6 +162,13 @@ class LesionInferencer:
                     bar.update()
         if bar is not None:
             print(file=sys.stderr)
+
+    def _decide(self, working: Tensor, size: tuple[int, int], thresholds: dict[str, float]) -> tuple[Tensor, Tensor]:
+        """Masks bool ``(C, H, W)`` and index map uint8 ``(H, W)``, see :class:`Segmentation`."""
+        if not self.model.is_argmax:
+            return enlarged_masks(working, size, [thresholds[name] for name in self.classes])
+        index = enlarged_classes(working, size)
+        return index == torch.arange(len(self.classes), device=index.device).view(-1, 1, 1), index
 
     def _network(self, arrays: Sequence[np.ndarray]) -> list[Tensor]:
         """Probabilities float32 ``(C, h, w)`` of each photograph at the working size."""
@@ -194,7 +204,8 @@ def predict(model: BaseSegmentor, images: Sequence[np.ndarray], enlarged: bool =
     for image in images:
         height, width = image.shape[:2]
         size = fit_size(width, height, box)
-        inputs.append(to_input(image, size))
+        picture = to_input(image, size)
+        inputs.append(picture.flip(0) if getattr(model.data_preprocessor, "takes_bgr", False) else picture)
         shape = (size[1], size[0])
         samples.append(SegDataSample(metainfo=dict(ori_shape=(height, width) if enlarged else shape, img_shape=shape)))
     with torch.inference_mode():

@@ -93,6 +93,7 @@ def _write_indexed(path: Path, found: Segmentation) -> Path:
     from PIL import Image
 
     picture = Image.fromarray(found.index_map)
-    picture.putpalette([0, 0, 0, *(value for colour in found.palette for value in colour)])
+    colours = [(0, 0, 0), *found.palette] if found.thresholds else found.palette  # else class 0 is one of them
+    picture.putpalette([value for colour in colours for value in colour])
     picture.save(path, compress_level=1)
     return path

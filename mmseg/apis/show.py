@@ -22,7 +22,8 @@ def show_result_pyplot(
     show: bool = False,
     out_file: str | Path | None = None,
 ) -> np.ndarray:
-    """Draw the lesions of :func:`~mmseg.apis.inference_model` onto their photograph; the name of mmsegmentation 1.x.
+    """Draw the lesions of :func:`~mmseg.apis.inference_model` (``p > 0.5``; of a model with ``test_cfg.thresholds=None`` the
+    class of every pixel) onto their photograph; the name of mmsegmentation 1.x.
 
     Args:
         model: from :func:`~mmseg.apis.init_model`.
@@ -36,8 +37,7 @@ def show_result_pyplot(
         uint8 ``(H + legend, W, 3)``, RGB.
     """
     image = img if isinstance(img, np.ndarray) else read_image(img)
-    masks = (result.probabilities.data > 0.5).cpu().numpy()
-    overlay = draw_overlay(image, masks, model.dataset_meta["classes"], model.dataset_meta["palette"], opacity)
+    overlay = draw_overlay(image, model.shown_masks(result).cpu().numpy(), *model.shown_classes(model.dataset_meta), opacity)
     if out_file is not None:
         write_picture(out_file, overlay)
     if show:

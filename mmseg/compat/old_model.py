@@ -12,9 +12,6 @@ __all__ = ["find_weights", "upgrade_model"]
 
 _TEST_KEYS = ("mode", "crop_size", "stride", "thresholds", "flips")
 
-_PLAIN_LOSS = {"use_mask": False, "reduction": "mean"}
-"""Arguments of a loss that say what is always so here."""
-
 
 def upgrade_model(old: dict[str, Any], notes: Notes) -> dict[str, Any]:
     """The new ``model``; empty where the configuration has none.
@@ -33,7 +30,7 @@ def upgrade_model(old: dict[str, Any], notes: Notes) -> dict[str, Any]:
     if "pretrained" in model:
         _move_pretrained(model, notes)
     _look_at_home(model, "model", notes)
-    _drop_plain_arguments(model, "model", notes)
+    _upgrade_losses(model, "model", notes)
     if model.get("test_cfg"):
         for key in [key for key in model["test_cfg"] if key not in _TEST_KEYS]:
             del model["test_cfg"][key]
@@ -79,11 +76,12 @@ def _look_at_home(part: Any, where: str, notes: Notes) -> None:
             _look_at_home(value, f"{where}.{key}", notes)
 
 
-def _drop_plain_arguments(part: Any, where: str, notes: Notes) -> None:
-    """Leave out of losses what can only be so here; another value stays, and is told when the configuration is checked."""
+def _upgrade_losses(part: Any, where: str, notes: Notes) -> None:
+    """``DiceLoss`` was another function under that name; a weighted cross-entropy was divided by another number."""
     for key, value in part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list | tuple) else ():
-        if isinstance(value, dict) and str(value.get("type", "")).endswith("Loss"):
-            for name in [name for name, plain in _PLAIN_LOSS.items() if name in value and value[name] == plain]:
-                del value[name]
-                notes.dropped(f"{where}.{key}.{name}", "always so here")
-        _drop_plain_arguments(value, f"{where}.{key}", notes)
+        if isinstance(value, dict) and value.get("type") == "DiceLoss":
+            value["type"] = "LegacyDiceLoss"
+            notes.became(f"{where}.{key}: DiceLoss", "LegacyDiceLoss, the same function")
+        elif isinstance(value, dict) and value.get("type") == "CrossEntropyLoss" and value.get("class_weight") is not None:
+            notes.dropped(f"{where}.{key}: the mean over all pixels", "with class_weight it is over the weights, as in 1.x")
+        _upgrade_losses(value, f"{where}.{key}", notes)

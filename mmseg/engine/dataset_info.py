@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmseg.datasets import LesionDataset
 from mmseg.registry import DATASETS
 
-__all__ = ["dataset_metainfo", "trains_on_lesions"]
+__all__ = ["dataset_is_known", "dataset_metainfo", "trains_on_lesions"]
 
 
 def dataset_metainfo(config: Config) -> dict[str, Any]:
@@ -19,6 +19,12 @@ def dataset_metainfo(config: Config) -> dict[str, Any]:
     """
     dataset, found = _innermost_dataset(config)
     return {**LesionDataset.METAINFO, **getattr(found, "METAINFO", {}), **(dataset.get("metainfo") or {})}
+
+
+def dataset_is_known(config: Config) -> bool:
+    """Whether the class of the data set is registered; of another one neither classes nor their kind are known."""
+    dataset, found = _innermost_dataset(config)
+    return found is not None or not isinstance(dataset.get("type"), str)
 
 
 def trains_on_lesions(config: Config) -> bool:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["enlarge", "enlarged_masks"]
+__all__ = ["enlarge", "enlarged_classes", "enlarged_masks"]
 
 _ROWS = 64
 """Rows of a band: one lesion's band of a wide photograph is 1 MiB, which a processor's cache holds."""
@@ -62,6 +62,23 @@ def enlarged_masks(probabilities: Tensor, size: tuple[int, int], thresholds: Seq
                 most = torch.where(better, values, most)
                 index[rows].masked_fill_(better, c + 1)
     return masks, index
+
+
+def enlarged_classes(probabilities: Tensor, size: tuple[int, int]) -> Tensor:
+    """The likeliest channel of every pixel of what :func:`enlarge` gives.
+
+    Args:
+        probabilities: float32 ``(C, h, w)``.
+        size: ``(H, W)`` in pixels.
+
+    Returns:
+        uint8 ``(H, W)``.
+    """
+    wide = _widened(probabilities, size)
+    index = torch.zeros(size, dtype=torch.uint8, device=wide.device)
+    for rows, first, second, share in _bands(wide.shape[1], size[0], wide.device):
+        index[rows] = torch.stack([_between(plane, first, second, share) for plane in wide]).argmax(0)
+    return index
 
 
 def _widened(probabilities: Tensor, size: tuple[int, int]) -> Tensor:

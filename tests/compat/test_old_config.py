@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -16,7 +17,7 @@ from mmseg.compat.old_config import is_old, upgrade_config, upgrade_settings
 from mmseg.compat.old_model import find_weights
 from mmseg.compat.upgrade_files import upgrade_files
 from mmseg.engine import check_config, load_config
-from mmseg.registry import PARAM_SCHEDULERS
+from mmseg.registry import MODELS, PARAM_SCHEDULERS
 from mmseg.utils.errors import UserError
 
 MODEL = """
@@ -159,10 +160,36 @@ class TestNumbers:
 
     def test_model_and_loss_weights(self, new: Callable[..., Config]) -> None:
         model = new().model
-        assert model.decode_head.loss_decode.to_dict() == dict(type="CrossEntropyLoss", use_sigmoid=False, loss_weight=0.7)
+        assert model.decode_head.loss_decode.to_dict() == dict(
+            type="CrossEntropyLoss", use_sigmoid=False, use_mask=False, loss_weight=0.7)
         assert model.auxiliary_head.loss_decode.loss_weight == 0.4
         assert "pretrained" not in model
         assert model.backbone.init_cfg.to_dict() == dict(type="Pretrained", checkpoint="./model/resnet18_v1c.pth")
+
+    def test_dice_is_the_old_one(self, new: Callable[..., Config]) -> None:
+        leaf = "model = dict(decode_head=dict(loss_decode=dict(_delete_=True, type='DiceLoss', smooth=0.5, exponent=1)))"
+        cfg = new(leaf).model.decode_head.loss_decode.to_dict()
+        assert cfg == dict(type="LegacyDiceLoss", smooth=0.5, exponent=1)
+        random = np.random.RandomState(0)
+        logit, label = random.standard_normal((2, 3, 4, 5)), random.randint(0, 3, (2, 4, 5))
+        label[:, 0] = 255
+        p = np.exp(logit) / np.exp(logit).sum(1, keepdims=True)
+        losses = np.zeros((2, 3))
+        for b, c in np.ndindex(2, 3):
+            overlap = bottom = 0.0
+            for y, x in np.ndindex(4, 5):
+                t = float(min(label[b, y, x], 2) == c)
+                overlap += p[b, c, y, x] * t * (label[b, y, x] != 255)
+                bottom += p[b, c, y, x] + t
+            losses[b, c] = 1 - (2 * overlap + 0.5) / (bottom + 0.5)
+        pair = torch.from_numpy(logit), torch.from_numpy(label)
+        assert MODELS.build(cfg)(*pair).item() == pytest.approx(losses.mean(), rel=1e-5)
+        weighted = MODELS.build({**cfg, "class_weight": [1.0, 2.0, 3.0], "ignore_index": 0, "reduction": "sum"})
+        valid = torch.where(pair[1] == 255, 0, pair[1])  # 0 is ignored now, and left out as a class
+        for b, c in np.ndindex(2, 3):
+            t = valid[b].numpy() == c
+            losses[b, c] = (c + 1) * (c > 0) * (1 - (2 * p[b, c][t].sum() + 0.5) / (p[b, c].sum() + t.sum() + 0.5))
+        assert weighted(pair[0], valid).item() == pytest.approx(losses.sum() / 3, rel=1e-5)
 
     def test_schedule_and_runtime(self, new: Callable[..., Config]) -> None:
         config = new()
@@ -249,7 +276,7 @@ class TestNotes:
                     "data.samples_per_gpu"):
             assert re.search(rf"(?m)^  {re.escape(key)}.* -> ", text), key
         for key in ("workflow", "dist_params.port", "log_config.hooks:PaviLoggerHook", "evaluation.pre_eval", "my_settings",
-                    "model.decode_head.loss_decode.use_mask", "data.train.pipeline.DefaultFormatBundle",
+                    "data.train.pipeline.DefaultFormatBundle",
                     "data.train:RepeatDataset"):
             assert re.search(rf"(?m)^  {re.escape(key)}: dropped, \S", text), key
         assert "img_ratios: dropped, [0.5, 1.0]: images are tested at one scale" in text
@@ -300,6 +327,20 @@ class TestMistakes:
         config = load_config(old(**{part: text.replace(before, after)}), tell=False)
         with pytest.raises(UserError, match=message):
             check_config(config)
+
+    def test_classes_of_ones_own_are_told_all_at_once(self, old: Callable[..., Path]) -> None:
+        """As M2MRF's authors have them: a backbone, a loss and a data set that only their own code registers."""
+        model = MODEL.replace("'ResNetV1c'", "'HRNet_M2MRF_A'")
+        model = model.replace("'CrossEntropyLoss', use_sigmoid=False, use", "'BinaryLoss', use")
+        config = load_config(old(model=model, data=DATA.replace("'CustomDataset'", "'FundusLesions'")), tell=False)
+        with pytest.raises(UserError) as caught:
+            check_config(config)
+        lines = str(caught.value).splitlines()
+        for key, name in (("model.backbone", "HRNet_M2MRF_A"), ("model.decode_head.loss_decode", "BinaryLoss"),
+                          ("train_dataloader.dataset", "FundusLesions")):
+            (line,) = [line for line in lines if line.strip().startswith(f"{key}.type: no class '{name}' is registered")]
+            assert "custom_imports" in line
+        assert "did you mean 'DiceLoss'?" in str(caught.value)
 
 
 class TestPretrained:

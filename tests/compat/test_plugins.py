@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import itertools
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -192,6 +194,27 @@ def test_they_train_and_predict(
     assert sample.probabilities.data.shape == (3, 72, 96)
 
 
+def test_the_preprocessor_of_1_x(config_path: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A data set whose own pipeline gives BGR, as mmcv's reader does, and what is given for inference, which is RGB."""
+    monkeypatch.syspath_prepend(str(config_path.parent))
+    settings = dict(
+        _delete_=True, type="SegDataPreProcessor", mean=[10.0, 20.0, 30.0], std=[50.0, 60.0, 70.0], size=[80, 96],
+        bgr_to_rgb=True)
+    config = load_config(config_path, {"data_preprocessor": settings})
+    config.work_dir, config.experiment_name = str(tmp_path), "preprocessor_of_1_x"
+    with pytest.raises(UserError, match=r"data_preprocessor\.bgr_to_rgb: .*without a pipeline of their own data sets give RGB"):
+        build_runner(config)
+    config.data_preprocessor.bgr_to_rgb = False
+    runner = build_runner(config)
+    runner.train()
+    model = runner.bare_model.eval()
+    model.cfg = config
+    straight = inference_model(model, data / "img/a.png").probabilities.data
+    turned = MODELS.build({**config.data_preprocessor, "bgr_to_rgb": True})
+    model.data_preprocessor = turned
+    torch.testing.assert_close(inference_model(model, data / "img/a.png").probabilities.data, straight)
+
+
 def test_a_module_that_is_not_there(config_path: Path, tmp_path: Path) -> None:
     path = tmp_path / "config.py"
     path.write_text(config_path.read_text().replace("seg_plugin_for_tests", "no_such_plugin"))
@@ -253,6 +276,99 @@ class TestOfThePackageItself:
         perfect = torch.full((1, 3, 4, 4), -50.0)
         perfect[:, 1] = 50
         assert tversky()(perfect, torch.ones(1, 4, 4, dtype=torch.long)).item() == pytest.approx(0, abs=1e-6)
+
+    @pytest.fixture
+    def theirs(self, package: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleType]]:
+        """Their losses with their own helpers, beside ours: as a package of another name, registered nowhere."""
+        parent = ModuleType("onedl_losses")
+        parent.__path__ = [str(package / "models/losses")]
+        monkeypatch.setitem(sys.modules, parent.__name__, parent)
+        monkeypatch.setattr(MODELS, "register_module", lambda *args, **kwargs: lambda cls: cls)
+
+        def load(name: str) -> ModuleType:
+            return importlib.import_module(f"onedl_losses.{name}")
+
+        yield load
+        for name in [name for name in sys.modules if name.startswith("onedl_losses.")]:
+            del sys.modules[name]
+
+    @pytest.mark.parametrize(("name", "settings"), [
+        ("CrossEntropyLoss", {}), ("CrossEntropyLoss", {"avg_non_ignore": True}),
+        ("CrossEntropyLoss", {"class_weight": [0.5, 1.0, 2.0, 3.0, 4.0]}),
+        ("CrossEntropyLoss", {"use_sigmoid": True}), ("CrossEntropyLoss", {"use_sigmoid": True, "avg_non_ignore": True}),
+        ("DiceLoss", {}), ("DiceLoss", {"naive_dice": True, "eps": 0.5}), ("DiceLoss", {"use_sigmoid": False, "ignore_index": 0}),
+        ("DiceLoss", {"activate": False}),
+    ])
+    def test_losses(self, theirs: Callable[[str], ModuleType], name: str, settings: dict) -> None:
+        """Values and gradients. Their FocalLoss cannot be run on a CPU with index maps; see the next test."""
+        file = "cross_entropy_loss" if name == "CrossEntropyLoss" else "dice_loss"
+        classes = [getattr(theirs(file), name), MODELS.get(name)]
+        random = torch.Generator().manual_seed(0)
+        logit = 3 * torch.randn(2, 5, 6, 7, generator=random)
+        label = torch.randint(0, 5, (2, 6, 7), generator=random)
+        label[:, 0] = 255
+        weights = torch.rand((2, 6, 7) if name == "CrossEntropyLoss" else (2,), generator=random)
+        for reduction, weight, factor in itertools.product(("mean", "sum", "none"), (None, weights), (None, 11)):
+            if (reduction, factor) == ("sum", 11):
+                continue  # an error in both
+            results = []
+            for cls in classes:
+                x = logit.clone().requires_grad_()
+                value = cls(reduction=reduction, loss_weight=0.7, **settings)(x, label, weight, factor, ignore_index=255)
+                value.sum().backward()
+                results.append((value.detach(), x.grad))
+            torch.testing.assert_close(*results, rtol=1e-5, atol=1e-6)
+
+    @pytest.mark.parametrize("settings", [
+        {}, {"alpha": [0.1, 0.2, 0.3, 0.4], "class_weight": [1.0, 2.0, 3.0, 4.0]}, {"gamma": 0.5},
+    ])
+    def test_focal_loss_and_accuracy(self, theirs: Callable[[str], ModuleType], settings: dict) -> None:
+        random = torch.Generator().manual_seed(0)
+        logit, label = torch.randn(2, 4, 6, 7, generator=random), torch.randint(0, 2, (2, 4, 6, 7), generator=random)
+        pixels = torch.rand(2 * 6 * 7, generator=random)
+        for reduction in ("mean", "sum", "none"):
+            for weight, factor in ((None, None), (pixels, None if reduction == "sum" else 11)):
+                both = [cls(reduction=reduction, **settings)(logit, label, weight, factor)
+                        for cls in (theirs("focal_loss").FocalLoss, MODELS.get("FocalLoss"))]
+                torch.testing.assert_close(*both, rtol=1e-5, atol=1e-6)
+        from mmseg.models.losses import accuracy
+
+        for settings in ({}, {"topk": (1, 3)}, {"ignore_index": 1, "topk": 2}):
+            both = [function(logit, label[:, 0], **settings) for function in (theirs("accuracy").accuracy, accuracy)]
+            torch.testing.assert_close(*both)
+
+    def test_data_preprocessor(self, package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        from mmengine.structures import PixelData
+
+        import mmseg.utils
+        from mmseg.structures import SegDataSample
+
+        parent = ModuleType("onedl_utils")
+        parent.__path__ = [str(package / "utils")]
+        monkeypatch.setitem(sys.modules, "onedl_utils", parent)
+        for name in ("onedl_utils.misc", "onedl_utils.typing_utils"):
+            monkeypatch.delitem(sys.modules, name, raising=False)
+        monkeypatch.setattr(mmseg.utils, "stack_batch", importlib.import_module("onedl_utils.misc").stack_batch, raising=False)
+        with monkeypatch.context() as patch:
+            patch.setattr(MODELS, "register_module", lambda *args, **kwargs: lambda cls: cls)
+            theirs = self.load(package, "models/data_preprocessor.py").SegDataPreProcessor
+        random = torch.Generator().manual_seed(0)
+        images = [torch.randint(0, 256, (3, *size), generator=random, dtype=torch.uint8) for size in ((8, 12), (10, 9))]
+        labels = [torch.randint(0, 5, (1, *image.shape[1:]), generator=random) for image in images]
+        for settings in (dict(size=(16, 16)), dict(size_divisor=8, bgr_to_rgb=True), dict(size=(4, 20), rgb_to_bgr=True)):
+            for training, count in ((True, 2), (False, 1)):
+                results = []
+                for cls in (theirs, MODELS.get("SegDataPreProcessor")):
+                    samples = [SegDataSample(gt_sem_seg=PixelData(data=label.clone())) for label in labels[:count]]
+                    settings = {**settings, "test_cfg": dict(size_divisor=32), "pad_val": 3, "seg_pad_val": 9}
+                    try:
+                        out = cls([1.0, 2.0, 3.0], [4.0, 5.0, 6.0], **settings)(
+                            dict(inputs=images[:count], data_samples=samples), training)
+                    except RuntimeError as error:  # images of several sizes that are larger than asked for
+                        results.append(type(error))
+                        continue
+                    results.append((out["inputs"], [s.gt_sem_seg.data for s in samples], [dict(s.metainfo) for s in samples]))
+                assert repr(results[0]) == repr(results[1])
 
     def test_iou_metric(self, package: Path) -> None:
         from mmseg.registry import METRICS

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -308,3 +310,28 @@ def test_two_real_photographs(idrid_root: Path, tmp_path: Path) -> None:
         part, out = "Ts" if split == "test" else "Tr", tmp_path / "Dataset501_IDRiD"
         np.testing.assert_array_equal(pixels(out / f"images{part}/{name}_0000.png"), image.transpose(1, 2, 0))
         np.testing.assert_array_equal(pixels(out / f"labels{part}/{name}.png"), flat(masks))
+
+
+@pytest.mark.slow
+def test_nnunet_itself_accepts_it(roots: dict[type, Path], tmp_path: Path) -> None:
+    """``NNUNET_PYTHON`` names the Python of an environment that has nnunetv2: it checks the files, measures and plans."""
+    python = os.environ.get("NNUNET_PYTHON")
+    if not python:
+        pytest.skip("NNUNET_PYTHON is not set: nnU-Net is not at hand")
+    convert_dataset(DDRDataset, roots[DDRDataset], tmp_path / "raw/Dataset502_DDR", "nnunet")
+    code = "from nnunetv2.experiment_planning.plan_and_preprocess_entrypoints import plan_and_preprocess_entry as run; run()"
+    done = subprocess.run(
+        [python, "-c", code, "-d", "502", "--verify_dataset_integrity", "--no_pp", "-npfp", "1"],
+        capture_output=True, text=True, timeout=600, cwd=tmp_path, env={
+            **os.environ, "nnUNet_raw": str(tmp_path / "raw"), "nnUNet_preprocessed": str(tmp_path / "done"),
+            "nnUNet_results": str(tmp_path / "results"),
+        })
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "verify_dataset_integrity Done" in done.stdout and "Error" not in done.stdout
+    folder = tmp_path / "done/Dataset502_DDR"
+    fingerprint = json.loads((folder / "dataset_fingerprint.json").read_text())
+    assert len(fingerprint["spacings"]) == 5, "training and validation images"
+    assert set(fingerprint["foreground_intensity_properties_per_channel"]) == {"0", "1", "2"}
+    assert (folder / "nnUNetPlans.json").is_file()
+    assert json.loads((folder / "splits_final.json").read_text()) == json.loads(
+        (tmp_path / "raw/Dataset502_DDR/splits_final.json").read_text())

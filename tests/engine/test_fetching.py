@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from mmseg.apis import build_runner
 from mmseg.engine import LesionRunner
 from mmseg.engine.hooks import NonFiniteGuardHook
-from mmseg.models.losses.dice_loss import DiceLoss
+from mmseg.models.losses import LesionDiceLoss
 from mmseg.utils.errors import UserError
 
 FUSED = dict(optim_wrapper__optimizer__fused=True)
@@ -146,7 +146,7 @@ class Spoiled:
         self.runner = runner = build_runner(config)
         self.before: dict[str, Tensor] = {}
         self.files: list[str] = []
-        dice = next(m for m in runner.bare_model.refine_head.modules() if isinstance(m, DiceLoss))
+        dice = next(m for m in runner.bare_model.refine_head.modules() if isinstance(m, LesionDiceLoss))
         dice.register_forward_hook(lambda module, args, loss: loss * math.nan if runner.iter == 2 else loss)
         runner.bare_model.register_forward_pre_hook(lambda *given: self._note(*given), with_kwargs=True)
         with pytest.raises(UserError, match="iteration 3: a loss or a gradient is not finite"):

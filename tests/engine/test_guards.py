@@ -24,14 +24,14 @@ from mmseg.apis import build_runner
 from mmseg.engine import LesionRunner
 from mmseg.engine.checkpoint import read_checkpoint
 from mmseg.engine.signals import StopRequest
-from mmseg.models.losses.dice_loss import DiceLoss
+from mmseg.models.losses import LesionDiceLoss
 from mmseg.utils.errors import UserError
 
 
 def train_spoiled(config: Config, change: Callable[[Tensor], Tensor]) -> LesionRunner:
     """Train with another Dice loss of the refining head in the third iteration; the runner, also where training ends early."""
     runner = build_runner(config)
-    dice = next(m for m in runner.bare_model.refine_head.modules() if isinstance(m, DiceLoss))
+    dice = next(m for m in runner.bare_model.refine_head.modules() if isinstance(m, LesionDiceLoss))
     dice.register_forward_hook(lambda module, args, loss: change(loss) if runner.iter == 2 else loss)
     with contextlib.suppress(UserError):
         runner.train()

@@ -72,7 +72,7 @@ def test_sigmoid_classifiers_start_at_the_prior(name: str) -> None:
 @pytest.mark.parametrize("name", HEADS)
 @pytest.mark.parametrize("multi_label", [True, False])
 def test_a_loss_of_the_other_kind_is_refused(name: str, multi_label: bool) -> None:
-    wrong = {"type": "CrossEntropyLoss", "use_sigmoid": not multi_label}
+    wrong = {"type": "CrossEntropyLoss" if multi_label else "LesionDiceLoss", "use_sigmoid": not multi_label}
     with pytest.raises(ValueError, match=rf"{name}: multi_label={multi_label} .*Fix: set use_sigmoid={multi_label}"):
         make(name, multi_label, loss_decode=wrong)
 

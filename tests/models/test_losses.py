@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmseg.models import CrossEntropyLoss, DiceLoss, FocalLoss
-from mmseg.models.losses import affinity_loss
+from mmseg.models import CrossEntropyLoss, DiceLoss, FocalLoss, LesionDiceLoss
+from mmseg.models.losses import Accuracy, accuracy, affinity_loss
 from mmseg.registry import MODELS
 
 LOSSES = [
     {"type": "CrossEntropyLoss"}, {"type": "CrossEntropyLoss", "use_sigmoid": True}, {"type": "DiceLoss"},
-    {"type": "DiceLoss", "use_sigmoid": False}, {"type": "FocalLoss"},
+    {"type": "LesionDiceLoss"}, {"type": "LesionDiceLoss", "use_sigmoid": False}, {"type": "FocalLoss"},
 ]
 
 
@@ -59,7 +59,7 @@ def data_for(loss: dict, size: int = 8) -> tuple[Tensor, Tensor]:
 def test_every_registered_loss_is_here() -> None:
     names = {name for name, cls in MODELS.module_dict.items() if cls.__module__.startswith("mmseg.models.losses")}
     assert names == {loss["type"] for loss in LOSSES}
-    assert len(names) == 3
+    assert len(names) == 4
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=str)
@@ -75,8 +75,9 @@ def test_contract(loss: dict) -> None:
     changed[..., :3] = 255
     ignoring = logit.clone()
     ignoring[..., :3] = 99.0
-    torch.testing.assert_close(one(logit, changed), one(ignoring, changed))
-    torch.testing.assert_close(one(logit, torch.where(changed == 255, 17, changed), ignore_index=17), one(logit, changed))
+    expected = one(logit, changed, ignore_index=255)
+    torch.testing.assert_close(one(ignoring, changed, ignore_index=255), expected)
+    torch.testing.assert_close(one(logit, torch.where(changed == 255, 17, changed), ignore_index=17), expected)
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=str)
@@ -84,10 +85,10 @@ def test_contract(loss: dict) -> None:
 def test_nothing_to_find_is_finite_and_attached(loss: dict, value: int) -> None:
     logit, label = data_for(loss)
     logit.requires_grad_()
-    result = MODELS.build(loss)(logit, torch.full_like(label, value))
+    result = MODELS.build(loss)(logit, torch.full_like(label, value), ignore_index=255)
     result.backward()
     assert result.isfinite() and logit.grad.isfinite().all()
-    if value == 255 or loss["type"] == "DiceLoss":
+    if loss["type"] == "LesionDiceLoss" or (value == 255 and loss["type"] != "DiceLoss"):
         assert result == 0
 
 
@@ -103,8 +104,8 @@ def test_extreme_logits_stay_finite(loss: dict) -> None:
 @pytest.mark.parametrize("loss", LOSSES, ids=str)
 def test_a_label_of_the_other_kind_is_named(loss: dict) -> None:
     logit, label = data_for(loss)
-    other = label[:, 0] if label.ndim == 4 else label[:, None].expand(-1, 5, -1, -1)
-    with pytest.raises(ValueError, match=rf"{loss['type']}: got a label of shape .* expected .*use_sigmoid="):
+    other = label[:, :1] if label.ndim == 4 else label[:, None].expand(-1, 5, -1, -1)
+    with pytest.raises(ValueError, match=rf"{loss['type']}: got a label of shape .* expected "):
         MODELS.build(loss)(logit, other)
 
 
@@ -112,43 +113,134 @@ def test_a_label_of_the_other_kind_is_named(loss: dict) -> None:
 @pytest.mark.parametrize("class_weight", [None, [0.5, 1.0, 2.0, 3.0, 4.0]])
 def test_softmax_cross_entropy(index_map: tuple[Tensor, Tensor], avg_non_ignore: bool, class_weight: list | None) -> None:
     logit, label = as_float64(index_map)
-    total, count = 0.0, 0
+    values, weights = np.zeros(label.shape), np.zeros(label.shape)
     for b, y, x in np.ndindex(label.shape):
         if label[b, y, x] != 255:
             c = label[b, y, x]
-            total -= math.log(softmax(logit[b, :, y, x])[c]) * (class_weight or [1.0] * 5)[c]
-            count += 1
-    expected = total / (count if avg_non_ignore else label.size)
+            weights[b, y, x] = (class_weight or [1.0] * 5)[c]
+            values[b, y, x] = -math.log(softmax(logit[b, :, y, x])[c]) * weights[b, y, x]
+    divisor = weights.sum() if class_weight or avg_non_ignore else label.size
     loss = CrossEntropyLoss(avg_non_ignore=avg_non_ignore, class_weight=class_weight)
-    assert loss(*index_map).item() == pytest.approx(expected, rel=1e-5)
+    assert loss(*index_map, ignore_index=255).item() == pytest.approx(values.sum() / divisor, rel=1e-5)
+    check_reductions(loss, index_map, values, np.random.RandomState(1).random_sample(label.shape))
 
 
-@pytest.mark.parametrize("pos_weight", [None, 3.0, [1.0, 2.0, 3.0, 4.0]])
-@pytest.mark.parametrize("class_weight", [None, [0.5, 1.0, 2.0, 3.0]])
-def test_binary_cross_entropy(multi_label: tuple[Tensor, Tensor], pos_weight: object, class_weight: list | None) -> None:
+@pytest.mark.parametrize("avg_non_ignore", [False, True])
+@pytest.mark.parametrize("weights", [
+    {}, {"pos_weight": 3.0}, {"pos_weight": [1.0, 2.0, 3.0, 4.0]}, {"class_weight": [0.5, 1.0, 2.0, 3.0]},
+])
+def test_binary_cross_entropy(multi_label: tuple[Tensor, Tensor], weights: dict, avg_non_ignore: bool) -> None:
     logit, label = as_float64(multi_label)
-    values = []
+    values, positive = np.zeros(label.shape), next(iter(weights.values()), 1.0)
     for b, c, y, x in np.ndindex(label.shape):
         if label[b, c, y, x] != 255:
             p, t = sigmoid(logit[b, c, y, x]), label[b, c, y, x]
-            positive = pos_weight[c] if isinstance(pos_weight, list) else pos_weight or 1.0
-            values.append(-(positive * t * math.log(p) + (1 - t) * math.log(1 - p)) * (class_weight or [1.0] * 4)[c])
-    loss = CrossEntropyLoss(use_sigmoid=True, pos_weight=pos_weight, class_weight=class_weight)
-    assert loss(*multi_label).item() == pytest.approx(np.mean(values), rel=1e-5)
+            w = positive[c] if isinstance(positive, list) else positive
+            values[b, c, y, x] = -(w * t * math.log(p) + (1 - t) * math.log(1 - p))
+    expected = values.sum() / ((label != 255).sum() if avg_non_ignore else label.size)
+    loss = CrossEntropyLoss(use_sigmoid=True, avg_non_ignore=avg_non_ignore, **weights)
+    for kind in (torch.uint8, torch.int64):  # the counted form, and element by element
+        pair = multi_label[0], multi_label[1].to(kind)
+        assert loss(*pair, ignore_index=255).item() == pytest.approx(expected, rel=1e-5)
+        check_reductions(loss, pair, values, np.random.RandomState(1).random_sample(label.shape))
 
 
+def test_binary_cross_entropy_of_an_index_map(index_map: tuple[Tensor, Tensor]) -> None:
+    logit, label = as_float64(index_map)
+    values = np.zeros(logit.shape)
+    for b, c, y, x in np.ndindex(logit.shape):
+        if label[b, y, x] != 255:
+            p = sigmoid(logit[b, c, y, x])
+            values[b, c, y, x] = -math.log(p if label[b, y, x] == c else 1 - p)
+    loss, whole = CrossEntropyLoss(use_sigmoid=True), CrossEntropyLoss(use_sigmoid=True, avg_non_ignore=True)
+    assert loss(*index_map, ignore_index=255).item() == pytest.approx(values.mean(), rel=1e-5)
+    counted = 5 * (label != 255).sum()
+    assert whole(*index_map, ignore_index=255).item() == pytest.approx(values.sum() / counted, rel=1e-5)
+    weight = np.random.RandomState(1).random_sample(label.shape)
+    got = loss(*index_map, torch.from_numpy(weight), reduction_override="none", ignore_index=255)
+    np.testing.assert_allclose(got, values * weight[:, None], rtol=1e-5, atol=1e-6)
+
+
+def test_binary_cross_entropy_of_one_channel() -> None:
+    logit, label = torch.tensor([[[[0.5, -1.0, 2.0]]]]), torch.tensor([[[1, 0, 255]]])
+    got = CrossEntropyLoss(use_sigmoid=True, reduction="none")(logit, label, ignore_index=255)
+    assert got.tolist() == [[pytest.approx([-math.log(sigmoid(0.5)), -math.log(1 - sigmoid(-1.0)), 0])]]
+
+
+def test_mask_cross_entropy() -> None:
+    random = np.random.RandomState(0)
+    logit, target, chosen = random.standard_normal((3, 4, 5, 6)), random.randint(0, 2, (3, 5, 6)), [2, 0, 3]
+    values = [
+        -math.log(sigmoid(logit[n, chosen[n], y, x] * (1 if target[n, y, x] else -1))) for n, y, x in np.ndindex(target.shape)]
+    got = CrossEntropyLoss(use_mask=True)(
+        torch.from_numpy(logit), torch.from_numpy(target), torch.tensor(chosen), ignore_index=None)
+    assert got.tolist() == [pytest.approx(np.mean(values), rel=1e-5)]
+    with pytest.raises(ValueError, match="use_mask=True needs weight"):
+        CrossEntropyLoss(use_mask=True)(torch.from_numpy(logit), torch.from_numpy(target), ignore_index=None)
+
+
+def check_reductions(loss: torch.nn.Module, pair: tuple[Tensor, Tensor], values: np.ndarray, weight: np.ndarray) -> None:
+    """The other reductions of ``values``, with weights and without."""
+    w = torch.from_numpy(weight)
+    for given, factor in ((None, 1.0), (w, weight)):
+        got = {kind: loss(*pair, given, reduction_override=kind, ignore_index=255) for kind in ("none", "sum")}
+        np.testing.assert_allclose(got["none"].numpy(), values * factor, rtol=1e-5, atol=1e-6)
+        assert got["sum"].item() == pytest.approx((values * factor).sum(), rel=1e-5)
+        assert loss(*pair, given, 7.0, ignore_index=255).item() == pytest.approx((values * factor).sum() / 7, rel=1e-5)
+    with pytest.raises(ValueError, match="avg_factor"):
+        loss(*pair, avg_factor=7.0, reduction_override="sum", ignore_index=255)
+
+
+@pytest.mark.parametrize("class_weight", [None, [0.5, 1.0, 2.0, 3.0]])
 @pytest.mark.parametrize("alpha", [0.25, [0.1, 0.2, 0.3, 0.4]])
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
-def test_focal(multi_label: tuple[Tensor, Tensor], gamma: float, alpha: object) -> None:
-    logit, label = as_float64(multi_label)
-    values = []
-    for b, c, y, x in np.ndindex(label.shape):
-        if label[b, c, y, x] != 255:
-            p, positive = sigmoid(logit[b, c, y, x]), label[b, c, y, x] == 1
+@pytest.mark.parametrize("indices", [False, True])
+def test_focal(multi_label: tuple[Tensor, Tensor], gamma: float, alpha: object, class_weight: list | None, indices: bool) -> None:
+    pair = (multi_label[0], multi_label[1][:, 0].long() * 2 % 253) if indices else multi_label  # 255 becomes 4: another value
+    ignored = 4 if indices else 255
+    logit, label = as_float64(pair)
+    values = np.zeros(logit.shape)
+    for b, c, y, x in np.ndindex(logit.shape):
+        truth = label[b, y, x] if indices else label[b, c, y, x]
+        if truth != ignored:
+            p, positive = sigmoid(logit[b, c, y, x]), truth == (c if indices else 1)
             a = alpha[c] if isinstance(alpha, list) else alpha
             p_t, a_t = (p, a) if positive else (1 - p, 1 - a)
-            values.append(-a_t * (1 - p_t) ** gamma * math.log(p_t))
-    assert FocalLoss(gamma=gamma, alpha=alpha)(*multi_label).item() == pytest.approx(np.mean(values), rel=1e-5)
+            values[b, c, y, x] = -a_t * (1 - p_t) ** gamma * math.log(p_t) * (class_weight or [1.0] * 4)[c]
+    loss = FocalLoss(gamma=gamma, alpha=alpha, class_weight=class_weight)
+    assert loss(*pair, ignore_index=ignored).item() == pytest.approx(values.mean(), rel=1e-5)
+    weight = np.random.RandomState(1).random_sample((2, 5, 6))
+    for given in (torch.from_numpy(weight), torch.from_numpy(weight).flatten()):
+        got = loss(*pair, given, reduction_override="none", ignore_index=ignored)
+        np.testing.assert_allclose(got, values * weight[:, None], rtol=1e-5, atol=1e-6)
+    assert loss(*pair, avg_factor=7, ignore_index=ignored).item() == pytest.approx(values.sum() / 7, rel=1e-5)
+
+
+@pytest.mark.parametrize("naive_dice", [False, True])
+@pytest.mark.parametrize("left_out", [255, 1])
+@pytest.mark.parametrize("activation", ["sigmoid", "softmax", "none"])
+def test_dice_of_all_channels(index_map: tuple[Tensor, Tensor], naive_dice: bool, left_out: int, activation: str) -> None:
+    logit, label = as_float64(index_map)
+    p = {"sigmoid": np.vectorize(sigmoid)(logit), "softmax": np.apply_along_axis(softmax, 1, logit), "none": logit}[activation]
+    eps, expected = 0.1, []
+    for b in range(2):
+        overlap = predicted = positives = 0.0
+        for c, y, x in np.ndindex(logit.shape[1:]):
+            if c != left_out:
+                q, t = p[b, c, y, x], float(label[b, y, x] == c)
+                overlap += q * t
+                predicted += q if naive_dice else q * q
+                positives += t
+        top, bottom = (2 * overlap + eps, eps) if naive_dice else (2 * overlap, 2 * eps)
+        expected.append(1 - top / (predicted + positives + bottom))
+    loss = DiceLoss(activation == "sigmoid", activation != "none", "none", naive_dice, 0.5, left_out, eps)
+    np.testing.assert_allclose(loss(*index_map), 0.5 * np.array(expected), rtol=1e-5, atol=1e-6)
+    one_hot = torch.stack([index_map[1] == c for c in range(5)], 1).long()
+    torch.testing.assert_close(loss(index_map[0], one_hot), loss(*index_map))
+    weight = torch.tensor([0.25, 2.0])
+    assert loss(*index_map, weight, reduction_override="mean").item() == pytest.approx(
+        0.5 * np.mean(np.array(expected) * [0.25, 2.0]), rel=1e-5)
+    assert loss(*index_map, weight, 3, "mean").item() == pytest.approx(0.5 * np.dot(expected, [0.25, 2.0]) / 3, rel=1e-5)
 
 
 def dice_by_loop(probability: np.ndarray, target: np.ndarray, valid: np.ndarray, groups: list, smooth: float) -> float:
@@ -166,26 +258,26 @@ def dice_by_loop(probability: np.ndarray, target: np.ndarray, valid: np.ndarray,
 
 @pytest.mark.parametrize("batch_dice", [True, False])
 @pytest.mark.parametrize("smooth", [1.0, 1e-3])
-def test_dice(multi_label: tuple[Tensor, Tensor], batch_dice: bool, smooth: float) -> None:
+def test_lesion_dice(multi_label: tuple[Tensor, Tensor], batch_dice: bool, smooth: float) -> None:
     logit, label = as_float64(multi_label)
     probability = np.vectorize(sigmoid)(logit)
     groups = [([0, 1], c) for c in range(4)] if batch_dice else [([b], c) for b in range(2) for c in range(4)]
     expected = dice_by_loop(probability, label == 1, label != 255, groups, smooth)
-    assert DiceLoss(batch_dice=batch_dice, smooth=smooth)(*multi_label).item() == pytest.approx(expected, rel=1e-5)
+    assert LesionDiceLoss(batch_dice=batch_dice, smooth=smooth)(*multi_label).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_dice_of_a_softmax_head(index_map: tuple[Tensor, Tensor]) -> None:
+def test_lesion_dice_of_a_softmax_head(index_map: tuple[Tensor, Tensor]) -> None:
     logit, label = as_float64(index_map)
     probability = np.apply_along_axis(softmax, 1, logit)
     target = np.stack([label == c for c in range(5)], 1)
     valid = np.stack([label != 255] * 5, 1)
     expected = dice_by_loop(probability, target, valid, [([0, 1], c) for c in range(1, 5)], 1.0)
-    assert DiceLoss(use_sigmoid=False)(*index_map).item() == pytest.approx(expected, rel=1e-5)
+    assert LesionDiceLoss(use_sigmoid=False)(*index_map).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_an_absent_lesion_gets_no_dice_gradient(multi_label: tuple[Tensor, Tensor]) -> None:
     logit = multi_label[0].clone().requires_grad_()
-    DiceLoss()(logit, multi_label[1]).backward()
+    LesionDiceLoss()(logit, multi_label[1]).backward()
     assert logit.grad[:, 3].abs().max() == 0
     assert logit.grad[:, 0].abs().max() > 0
 
@@ -193,10 +285,26 @@ def test_an_absent_lesion_gets_no_dice_gradient(multi_label: tuple[Tensor, Tenso
 @pytest.mark.parametrize(("cls", "kwargs", "message"), [
     (FocalLoss, {"use_sigmoid": False}, "FocalLoss: got use_sigmoid=False, expected True"),
     (CrossEntropyLoss, {"pos_weight": 2.0}, "pos_weight needs use_sigmoid=True"),
+    (CrossEntropyLoss, {"use_sigmoid": True, "pos_weight": 2.0, "class_weight": [1.0]}, "got class_weight and pos_weight"),
+    (CrossEntropyLoss, {"use_sigmoid": True, "use_mask": True}, "use_sigmoid=True and use_mask=True"),
+    (DiceLoss, {"reduction": "median"}, "DiceLoss: got reduction='median', expected 'none'"),
 ])
 def test_impossible_arguments_are_named(cls: type, kwargs: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         cls(**kwargs)
+
+
+def test_accuracy() -> None:
+    score = torch.tensor([[0.1, 0.7, 0.2], [0.5, 0.2, 0.3], [0.3, 0.3, 0.4], [0.6, 0.3, 0.1]])
+    label = torch.tensor([1, 2, 2, 7])
+    assert accuracy(score, label).item() == pytest.approx(50)
+    assert [value.item() for value in accuracy(score, label, (1, 2), ignore_index=7)] == pytest.approx([200 / 3, 100])
+    assert accuracy(score, label, thresh=0.5, ignore_index=7).item() == pytest.approx(100 / 3)
+    picture, labels = score.T[None, :, None], label[None, None]
+    assert Accuracy((1,), ignore_index=7)(picture, labels)[0].item() == pytest.approx(200 / 3)
+    assert accuracy(score[:0], label[:0]) == 0
+    with pytest.raises(ValueError, match="k up to 3"):
+        accuracy(score, label, 4)
 
 
 def test_affinity_by_loop() -> None:

@@ -18,8 +18,9 @@ def losses(multi_label: bool, weight: float = 1.0) -> list[dict]:
     if not multi_label:
         return [{"type": "CrossEntropyLoss", "loss_weight": weight, "loss_name": "loss_seg"}]
     return [
-        {"type": "CrossEntropyLoss", "use_sigmoid": True, "pos_weight": 5.0, "loss_weight": weight, "loss_name": "loss_bce"},
-        {"type": "DiceLoss", "loss_weight": weight},
+        {"type": "CrossEntropyLoss", "use_sigmoid": True, "pos_weight": 5.0, "avg_non_ignore": True, "loss_weight": weight,
+         "loss_name": "loss_bce"},
+        {"type": "LesionDiceLoss", "loss_weight": weight},
     ]
 
 

@@ -402,3 +402,19 @@ class TestShellScripts:
         assert words[-5:] == [f"{TOOLS}/train.py", "a.py", "--launcher", "slurm", "--amp"]
 
 
+
+
+def test_only_files_of_this_test_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A metric of another kind writes none, and those of an earlier test are not its own."""
+    monkeypatch.syspath_prepend(str(TOOLS))
+    tell = runpy.run_path(str(TOOLS / "test.py"))["tell"]
+    for name, age in (("metrics.json", 0), ("report.html", 3600)):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (1e9 - age, 1e9 - age))
+    tell(tmp_path, 1e9 - 10)
+    assert capsys.readouterr().out == f"metrics     {tmp_path / 'metrics.json'}\n"
+    tell(tmp_path, 1e9 + 10)
+    text = capsys.readouterr().out
+    assert str(tmp_path) not in text and "scores" in text

@@ -3,12 +3,12 @@
 _base_ = ['./isdnet_r50-d8.py']
 norm_cfg = dict(type='SyncBN', requires_grad=True)
 main_loss = [
-    dict(type='CrossEntropyLoss', use_sigmoid=True, loss_name='loss_bce'),
-    dict(type='DiceLoss', use_sigmoid=True, loss_name='loss_dice')
+    dict(type='CrossEntropyLoss', use_sigmoid=True, avg_non_ignore=True, loss_name='loss_bce'),
+    dict(type='LesionDiceLoss', use_sigmoid=True, loss_name='loss_dice')
 ]
 side_loss = [
-    dict(type='CrossEntropyLoss', use_sigmoid=True, loss_name='loss_bce', loss_weight=0.4),
-    dict(type='DiceLoss', use_sigmoid=True, loss_name='loss_dice', loss_weight=0.4)
+    dict(type='CrossEntropyLoss', use_sigmoid=True, avg_non_ignore=True, loss_name='loss_bce', loss_weight=0.4),
+    dict(type='LesionDiceLoss', use_sigmoid=True, loss_name='loss_dice', loss_weight=0.4)
 ]
 model = dict(
     type='SDCNet',

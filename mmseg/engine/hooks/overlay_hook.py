@@ -16,7 +16,7 @@ __all__ = ["OverlayHook"]
 
 @HOOKS.register_module()
 class OverlayHook(Hook):
-    """Write ``<image>_overlay.png`` for every tested image: what was predicted, at ``p > 0.5``.
+    """Write ``<image>_overlay.png`` for every tested image: what was predicted, at ``p > 0.5`` or by class.
 
     Args:
         out_dir: folder, made where it does not exist.
@@ -28,8 +28,8 @@ class OverlayHook(Hook):
     def after_test_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Draw the images of one batch."""
         self.out_dir.mkdir(parents=True, exist_ok=True)
-        info = runner.test_dataloader.dataset.metainfo
+        model = runner.bare_model
+        shown = model.shown_classes(runner.test_dataloader.dataset.metainfo)
         for sample in outputs or []:
-            masks = (sample.probabilities.data > 0.5).cpu().numpy()
-            overlay = draw_overlay(read_image(sample.img_path), masks, info["classes"], info["palette"])
+            overlay = draw_overlay(read_image(sample.img_path), model.shown_masks(sample).cpu().numpy(), *shown)
             write_picture(self.out_dir / f"{Path(sample.img_path).stem}_overlay.png", overlay)

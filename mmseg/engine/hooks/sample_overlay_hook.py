@@ -50,7 +50,8 @@ class SampleOverlayHook(Hook):
                 (found,) = model.test_step(dict(inputs=[image], data_samples=[sample]))
         finally:
             model.train(training)
-        pixels, info = image.permute(1, 2, 0).cpu().numpy(), dataset.metainfo
-        masks = [(truth == 1).cpu().numpy(), (found.probabilities.data > 0.5).cpu().numpy()]
-        drawn = [draw_overlay(pixels, m, info["classes"], info["palette"]) for m in masks]
+        pixels, shown = image.permute(1, 2, 0).cpu().numpy(), model.shown_classes(dataset.metainfo)
+        channels = torch.arange(len(shown[0]), device=truth.device).view(-1, 1, 1)
+        true = truth == (1 if len(truth) > 1 else channels)  # masks, or an index map
+        drawn = [draw_overlay(pixels, masks.cpu().numpy(), *shown) for masks in (true, model.shown_masks(found))]
         runner.visualizer.add_image("sample: truth, prediction", np.concatenate(drawn), step=runner.iter + 1)

@@ -119,7 +119,9 @@ def _check_typed(value: dict, where: str, registry: Registry | None) -> Iterator
     found = next((c for r in registries if (c := _class(r, name)) is not None), None)
     if found is None:
         known = [n for r in registries for n in (*r.module_dict, *(r.parent.module_dict if r.parent else ()))]
-        yield _unknown(f"{where}.type", f"no class {name!r} is registered", name, known)
+        near = nearest(name, known).removeprefix("; ")
+        own = "a class of your own comes by custom_imports=dict(imports=['its.module'])"
+        yield Finding(ERROR, f"{where}.type", f"no class {name!r} is registered", fix=f"{near} {own}".lstrip())
         return
     accepted = _arguments(found)
     if accepted is None or where.rpartition(".")[2] in _LAYER_KEYS:

@@ -14,10 +14,11 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.structures import PixelData
 from torch import nn
 
-from mmseg.engine.dataset_info import dataset_metainfo, trains_on_lesions
+from mmseg.engine.dataset_info import dataset_is_known, dataset_metainfo, trains_on_lesions
 from mmseg.engine.preflight.config import dig
 from mmseg.engine.preflight.finding import ERROR, Finding, from_user_error
 from mmseg.engine.preflight.splits import heard
+from mmseg.models import SegDataPreProcessor
 from mmseg.registry import DATA_SAMPLERS, HOOKS, METRICS, MODELS, PARAM_SCHEDULERS
 from mmseg.structures import LESIONS, SegDataSample
 from mmseg.utils.errors import UserError, nearest
@@ -103,7 +104,7 @@ def build_parts(config: Config, skip: Sequence[str] = ()) -> Parts:
 def class_findings(model: Any, config: Config) -> Iterator[Finding]:
     """Heads and targets must agree with the data on the number of classes and on their kind, before any data is read."""
     multi_label = getattr(model, "multi_label", None)
-    if multi_label is None:
+    if multi_label is None or not dataset_is_known(config):
         return
     names, of_lesions = dataset_metainfo(config)["classes"], trains_on_lesions(config)
     expected, target = (len(names), "multilabel") if multi_label else (len(names) + of_lesions, "index")
@@ -121,6 +122,14 @@ def class_findings(model: Any, config: Config) -> Iterator[Finding]:
     given = getattr(model.data_preprocessor, "target", target)
     if given != target:
         yield Finding(ERROR, "data_preprocessor.target", f"{given!r}", f"{target!r} for {kind}")
+    if isinstance(model.data_preprocessor, SegDataPreProcessor):
+        dataset = config.get("train_dataloader", {}).get("dataset", {})
+        if of_lesions:
+            yield Finding(ERROR, "data_preprocessor.type", "'SegDataPreProcessor'", "'LesionDataPreprocessor' for data sets of "
+                          "lesions, whose masks come packed and without augmentation")
+        elif model.data_preprocessor.takes_bgr and not dataset.get("pipeline"):
+            yield Finding(ERROR, "data_preprocessor.bgr_to_rgb", "True",
+                          "False: without a pipeline of their own data sets give RGB")
 
 
 def _listed(value: Any) -> list[Any]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mmseg.models.backbones.pretrained import in_scope
 from mmseg.models.defaults import PRIOR, RELU, ConfigType, OptConfigType
+from mmseg.models.losses import SegmentationLoss
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
@@ -87,9 +88,11 @@ class BaseDecodeHead(BaseModule):
 
     def _build_losses(self, configs: ConfigType | Sequence[ConfigType] | None) -> nn.ModuleList:
         if configs is None:
-            configs = {"type": "CrossEntropyLoss", "use_sigmoid": self.multi_label}
+            configs = {"type": "CrossEntropyLoss", "use_sigmoid": self.multi_label, "avg_non_ignore": self.multi_label}
         losses = [MODELS.build(config) for config in ([configs] if isinstance(configs, Mapping) else configs)]
         for loss in losses:
+            if not self.multi_label and isinstance(loss, SegmentationLoss):
+                continue  # of an index map these make a question a channel, as in mmsegmentation
             if getattr(loss, "use_sigmoid", self.multi_label) != self.multi_label:
                 raise ValueError(
                     f"{type(self).__name__}: multi_label={self.multi_label} but its loss {type(loss).__name__} has "

@@ -145,12 +145,26 @@ class BaseSegmentor(BaseModel):
             sample.pred_sem_seg = PixelData(data=self._index_map(probability, self.test_cfg.get("thresholds", 0.5)))
         return list(data_samples)
 
+    def shown_classes(self, info: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[int, int, int]]]:
+        """Names and colours of the channels of ``probabilities``: those of the data set, and the background where it is one."""
+        classes, palette = tuple(info["classes"]), [(red, green, blue) for red, green, blue in info["palette"]]
+        if self.is_argmax and self.num_classes == len(classes) + 1:
+            return ("background", *classes), [(0, 0, 0), *palette]
+        return classes, palette
+
+    def shown_masks(self, sample: SegDataSample) -> Tensor:
+        """What is drawn of a predicted sample, bool ``(C, H, W)``: lesions at ``p > 0.5``, or each pixel's likeliest class."""
+        probabilities = sample.probabilities.data
+        if not self.is_argmax:
+            return probabilities > 0.5
+        return sample.pred_sem_seg.data == torch.arange(len(probabilities), device=probabilities.device).view(-1, 1, 1)
+
     def lesion_probabilities(self, logits: Tensor) -> Tensor:
         """Logits ``(B, num_classes, H, W)`` to probabilities of the lesions (of all classes without thresholds), float32."""
         logits = logits.float()
         if self.multi_label:
             return logits.sigmoid()
-        return logits.softmax(dim=1)[:, 0 if self._is_argmax else 1 :]
+        return logits.softmax(dim=1)[:, 0 if self.is_argmax else 1 :]
 
     def _probabilities(self, inputs: Tensor) -> Tensor:
         """Probabilities of the lesions, averaged over the image and the flips asked for."""
@@ -162,7 +176,8 @@ class BaseSegmentor(BaseModel):
         return total / (1 + len(flips))
 
     @property
-    def _is_argmax(self) -> bool:
+    def is_argmax(self) -> bool:
+        """Whether every pixel is of its likeliest class, ``thresholds=None``."""
         return self.test_cfg.get("thresholds", 0.5) is None
 
     def _index_map(self, probability: Tensor, limits: float | Sequence[float] | None) -> Tensor:

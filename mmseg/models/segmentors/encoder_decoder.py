@@ -48,7 +48,7 @@ class EncoderDecoder(BaseSegmentor):
         self.backbone = MODELS.build(backbone)
         self.neck = MODELS.build(neck) if neck is not None else None
         self._build_heads(decode_head)
-        if self.multi_label and self._is_argmax:
+        if self.multi_label and self.is_argmax:
             raise ValueError("test_cfg.thresholds: got None, expected numbers from 0 to 1 for a head with multi_label=True")
         self.auxiliary_head: Any = _build_auxiliary(auxiliary_head)
 
