@@ -128,15 +128,17 @@ def test_softmax_cross_entropy(index_map: tuple[Tensor, Tensor], avg_non_ignore:
 @pytest.mark.parametrize("avg_non_ignore", [False, True])
 @pytest.mark.parametrize("weights", [
     {}, {"pos_weight": 3.0}, {"pos_weight": [1.0, 2.0, 3.0, 4.0]}, {"class_weight": [0.5, 1.0, 2.0, 3.0]},
+    {"channel_weight": [6.0, 1.0, 1.5, 3.0]}, {"pos_weight": 3.0, "channel_weight": [6.0, 1.0, 1.5, 3.0]},
 ])
 def test_binary_cross_entropy(multi_label: tuple[Tensor, Tensor], weights: dict, avg_non_ignore: bool) -> None:
     logit, label = as_float64(multi_label)
-    values, positive = np.zeros(label.shape), next(iter(weights.values()), 1.0)
+    values, factors = np.zeros(label.shape), weights.get("channel_weight", [1.0] * 4)
+    positive = weights.get("pos_weight") or weights.get("class_weight") or 1.0
     for b, c, y, x in np.ndindex(label.shape):
         if label[b, c, y, x] != 255:
             p, t = sigmoid(logit[b, c, y, x]), label[b, c, y, x]
             w = positive[c] if isinstance(positive, list) else positive
-            values[b, c, y, x] = -(w * t * math.log(p) + (1 - t) * math.log(1 - p))
+            values[b, c, y, x] = -factors[c] * (w * t * math.log(p) + (1 - t) * math.log(1 - p))
     expected = values.sum() / ((label != 255).sum() if avg_non_ignore else label.size)
     loss = CrossEntropyLoss(use_sigmoid=True, avg_non_ignore=avg_non_ignore, **weights)
     for kind in (torch.uint8, torch.int64):  # the counted form, and element by element
@@ -285,6 +287,7 @@ def test_an_absent_lesion_gets_no_dice_gradient(multi_label: tuple[Tensor, Tenso
 @pytest.mark.parametrize(("cls", "kwargs", "message"), [
     (FocalLoss, {"use_sigmoid": False}, "FocalLoss: got use_sigmoid=False, expected True"),
     (CrossEntropyLoss, {"pos_weight": 2.0}, "pos_weight needs use_sigmoid=True"),
+    (CrossEntropyLoss, {"channel_weight": [2.0]}, "channel_weight needs use_sigmoid=True"),
     (CrossEntropyLoss, {"use_sigmoid": True, "pos_weight": 2.0, "class_weight": [1.0]}, "got class_weight and pos_weight"),
     (CrossEntropyLoss, {"use_sigmoid": True, "use_mask": True}, "use_sigmoid=True and use_mask=True"),
     (DiceLoss, {"reduction": "median"}, "DiceLoss: got reduction='median', expected 'none'"),

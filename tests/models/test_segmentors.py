@@ -133,7 +133,6 @@ def test_init_weights_keeps_what_the_design_asks_for() -> None:
     model.init_weights()
     for stage in model.refine_head.stages:
         assert stage.spatial[1].weight.abs().max() == 0
-        assert stage.shallow_gain == 0
     assert model.backbone.layer1[0].bn2.weight.abs().max() == 0
     assert model.decode_head.conv_seg.bias.max() < -4
 

@@ -2,12 +2,18 @@
 # sigmoid channel a lesion. This project's own design under that name (docs/sdcnet.md).
 _base_ = ['./isdnet_r50-d8.py']
 norm_cfg = dict(type='SyncBN', requires_grad=True)
+pixel_loss = dict(
+    type='CrossEntropyLoss',
+    use_sigmoid=True,
+    avg_non_ignore=True,
+    channel_weight=(60, 10, 12, 30),  # MA, HE, EX, SE: against the pixels they have (docs/sdcnet.md)
+    loss_name='loss_bce')
 main_loss = [
-    dict(type='CrossEntropyLoss', use_sigmoid=True, avg_non_ignore=True, loss_name='loss_bce'),
+    pixel_loss,
     dict(type='LesionDiceLoss', use_sigmoid=True, loss_name='loss_dice')
 ]
 side_loss = [
-    dict(type='CrossEntropyLoss', use_sigmoid=True, avg_non_ignore=True, loss_name='loss_bce', loss_weight=0.4),
+    dict(loss_weight=0.4, **pixel_loss),
     dict(type='LesionDiceLoss', use_sigmoid=True, loss_name='loss_dice', loss_weight=0.4)
 ]
 model = dict(

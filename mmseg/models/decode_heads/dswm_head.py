@@ -35,7 +35,6 @@ class DSWMHead(BaseDecodeHead):
         prev_channels: channels of the deep feature.
         fuse_channels: channels of each stage; two stages for SDC-Net, three for SDC-Net+.
         aux_weight: factor on the losses of the auxiliary classifiers.
-        relation_groups: r of :class:`DSWM`, a divisor of every entry of ``fuse_channels``.
         norm_cfg: normalisation.
         shallow_init_cfg: initialisation of the ShallowNet.
         **kwargs: arguments of :class:`BaseDecodeHead` but ``channels``, which is the last of ``fuse_channels``.
@@ -46,7 +45,7 @@ class DSWMHead(BaseDecodeHead):
 
     def __init__(
         self, in_channels: int = 3, prev_channels: int = 128, fuse_channels: Sequence[int] = (128, 128),
-        aux_weight: float = 0.4, relation_groups: int = 16, norm_cfg: ConfigType = BN,
+        aux_weight: float = 0.4, norm_cfg: ConfigType = BN,
         shallow_init_cfg: OptConfigType = None, **kwargs: Any,
     ) -> None:
         if not 1 <= len(fuse_channels) <= 3:
@@ -60,7 +59,7 @@ class DSWMHead(BaseDecodeHead):
         self.stages = nn.ModuleList()
         before = prev_channels
         for shallow, channels in zip(self.shallow_net.out_channels[::-1], fuse_channels, strict=False):
-            self.stages.append(DSWM(shallow, before, channels, relation_groups, **norm))
+            self.stages.append(DSWM(shallow, before, channels, **norm))
             before = channels
         self.aux_classifiers = nn.ModuleList([
             init_classifier(nn.Conv2d(channels, self.num_classes, 1), self.multi_label) for channels in fuse_channels[:-1]])
@@ -88,7 +87,7 @@ class DSWMHead(BaseDecodeHead):
 
         Returns:
             for each stage, coarse to fine, the weights ``(w_s, w_d)`` of the shallow and the deep branch, float32
-            ``(B, C, H/stride, W/stride)`` that add up to 1.
+            ``(B, 1, H/stride, W/stride)`` that add up to 1.
         """
         image, deep = inputs
         weights = []

@@ -21,7 +21,7 @@ __all__ = ["CrossEntropyLoss"]
 class CrossEntropyLoss(SegmentationLoss):
     """``-log softmax(x)[label]``, or with ``use_sigmoid`` ``-w t log p - (1 - t) log(1 - p)``, ``p = sigmoid(x)``.
 
-    Arguments and behaviour of mmsegmentation 1.x, and ``pos_weight``. The mean is over all elements, ignored ones included,
+    Arguments and behaviour of mmsegmentation 1.x, and ``pos_weight`` and ``channel_weight``. The mean is over all elements, ignored ones included,
     unless ``avg_non_ignore``; that of a softmax with ``class_weight`` is over the weights of the labels.
 
     Args:
@@ -35,15 +35,19 @@ class CrossEntropyLoss(SegmentationLoss):
         loss_name: key in the log.
         avg_non_ignore: divide by the number of elements that are not ignored.
         pos_weight: w, factor on the positive term, one for all or one a channel; only with ``use_sigmoid``.
+        channel_weight: factors on both terms, one a channel, so that a lesion of few pixels counts as much as one of many; the
+            mean is still over the elements, not over the factors. Only with ``use_sigmoid``.
 
     Raises:
-        ValueError: for ``pos_weight`` without ``use_sigmoid`` or beside ``class_weight``, or ``use_sigmoid`` with ``use_mask``.
+        ValueError: for ``pos_weight`` or ``channel_weight`` without ``use_sigmoid``, ``pos_weight`` beside ``class_weight``, or
+            ``use_sigmoid`` with ``use_mask``.
     """
 
     def __init__(
         self, use_sigmoid: bool = False, use_mask: bool = False, reduction: str = "mean",
         class_weight: Sequence[float] | str | None = None, loss_weight: float = 1.0, loss_name: str = "loss_ce",
         avg_non_ignore: bool = False, *, pos_weight: float | Sequence[float] | None = None,
+        channel_weight: Sequence[float] | None = None,
     ) -> None:
         super().__init__(use_sigmoid, reduction, loss_weight, loss_name)
         if use_sigmoid and use_mask:
@@ -53,6 +57,9 @@ class CrossEntropyLoss(SegmentationLoss):
         if pos_weight is not None and class_weight is not None:
             raise ValueError("CrossEntropyLoss: got class_weight and pos_weight, expected one: with use_sigmoid=True they are "
                              "the same")
+        if channel_weight is not None and not use_sigmoid:
+            raise ValueError("CrossEntropyLoss: channel_weight needs use_sigmoid=True; for softmax give class_weight instead")
+        self.channel_weight = channel_weight
         self.use_mask, self.avg_non_ignore = use_mask, avg_non_ignore
         self.class_weight = get_class_weight(class_weight)
         self.pos_weight = pos_weight if pos_weight is not None or not use_sigmoid else self.class_weight
@@ -79,6 +86,8 @@ class CrossEntropyLoss(SegmentationLoss):
         targets, valid = channel_targets("CrossEntropyLoss", pred, target, ignore_index)
         values = F.binary_cross_entropy_with_logits(
             pred, targets, pos_weight=self._per_channel(self.pos_weight, pred), reduction="none")
+        if self.channel_weight is not None:
+            values = values * self._per_channel(self.channel_weight, pred)
         weights = valid if weight is None else pixel_weights(weight, pred) * valid
         if reduction == "mean" and avg_factor is None and self.avg_non_ignore:
             avg_factor = valid.expand_as(pred).sum()
@@ -112,7 +121,10 @@ class CrossEntropyLoss(SegmentationLoss):
         missed = counts.missed if self.pos_weight is None else counts.missed * pred.new_tensor(self.pos_weight)
         if reduction == "mean" and avg_factor is None:
             avg_factor = counts.valid.sum().clamp(min=1) if self.avg_non_ignore else pred.numel()
-        return weight_reduce_loss((missed + counts.alarmed).sum(), None, reduction, avg_factor)
+        values = missed + counts.alarmed
+        if self.channel_weight is not None:
+            values = values * pred.new_tensor(self.channel_weight)
+        return weight_reduce_loss(values.sum(), None, reduction, avg_factor)
 
     def _masks(
         self, pred: Tensor, target: Tensor, chosen: Tensor | None, avg_factor: Any, reduction: str, ignore_index: int | None

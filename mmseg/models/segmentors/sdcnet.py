@@ -27,7 +27,7 @@ class SDCNet(EncoderDecoderRefine):
         f_3         = DSWM(x4, f_2)                                                 stride 4, SDC-Net+ only
         logits      = classify(f_last), enlarged bilinearly                         one sigmoid channel a lesion
 
-    - **DSWM** (:class:`mmseg.models.layers.DSWM`) gives the two branches convex weights at every pixel and channel, in the
+    - **DSWM** (:class:`mmseg.models.layers.DSWM`) gives the two branches convex weights at every pixel, in the
       place of ISDNet's relation-aware fusion; :meth:`branch_weights` shows them.
     - **Heads**: lesions overlap, so each has a sigmoid channel of its own (``multi_label=True``); a softmax with background
       stays possible by config.
@@ -55,6 +55,6 @@ class SDCNet(EncoderDecoderRefine):
 
         Returns:
             for each DSWM stage, coarse to fine, the weights ``(w_s, w_d)`` of the shallow and the deep branch, float32
-            ``(B, C, H/stride, W/stride)`` in [0, 1] that add up to 1.
+            ``(B, 1, H/stride, W/stride)`` in [0, 1] that add up to 1.
         """
         return self.refine_head.branch_weights(self._refine_inputs(inputs))
