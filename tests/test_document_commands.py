@@ -65,6 +65,12 @@ class TestMarks:
             if "network" in block.needs and "docker" not in block.needs:
                 assert re.search(r"pip (install|download)|git clone|make |apt", block.code), f"{block} needs no network"
 
+    @pytest.mark.parametrize("document", IN_THIS_PROCESS)
+    def test_examples_are_short(self, document: str) -> None:
+        files = [block for block in blocks(document) if block.file]
+        assert files
+        assert all(block.code.count("\n") <= 30 for block in files)
+
     @pytest.mark.parametrize("document", DOCUMENTS)
     def test_no_command_stands_outside_of_a_block(self, document: str) -> None:
         text = (ROOT / document).read_text(encoding="utf-8")
