@@ -82,9 +82,11 @@ def test_examples_work(
     document: str, desk: Path, call: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Files are written, ``export`` is obeyed, Python tools run here, other commands but those of several processes in bash."""
+    import mmseg.apis.init
     import mmseg.engine.config
 
-    monkeypatch.setattr(mmseg.engine.config, "load_config", shrunk(mmseg.engine.config.load_config))
+    for module in (mmseg.engine.config, mmseg.apis.init):
+        monkeypatch.setattr(module, "load_config", shrunk(module.load_config))
     monkeypatch.setattr("yapf.yapflib.yapf_api.FormatCode", lambda text, **_: (text, False))
     monkeypatch.setattr("mmengine.runner.runner.collect_env", dict)
     monkeypatch.syspath_prepend(str(desk))
