@@ -5,7 +5,7 @@ PY = $(VENV)/bin/python
 DEMO = configs/sdcnet/sdcnetplus_r18-d8_256x256_demo_synthetic.py
 OUT = work_dirs/demo
 
-.PHONY: setup demo test lint clean
+.PHONY: setup demo test lint api clean
 
 setup: $(VENV)/.complete
 
@@ -30,6 +30,9 @@ test: setup
 lint: setup
 	$(PY) -m ruff check .
 	$(PY) -m mypy
+
+api: setup
+	$(PY) docs/build_api.py
 
 clean:
 	rm -rf $(VENV) data/synthetic work_dirs/demo

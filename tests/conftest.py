@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
+import runpy
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,25 @@ ROOT = Path(__file__).resolve().parents[1]
 def repo() -> Path:
     """The checkout."""
     return ROOT
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Run a tool in this process; gives its exit code."""
+    tools = ROOT / "tools"
+
+    def run(tool: str, *arguments: str | Path) -> int:
+        monkeypatch.syspath_prepend(str(tools))
+        monkeypatch.setattr(sys, "argv", [tool, *map(str, arguments)])
+        monkeypatch.setenv("LOCAL_RANK", "0")  # prepare_config sets it for good
+        monkeypatch.setattr(logging, "raiseExceptions", False)  # loggers of earlier tests hold streams that are closed
+        try:
+            runpy.run_path(str(tools / tool), run_name="__main__")
+        except SystemExit as done:
+            return int(done.code or 0)
+        return 0
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import re
-import runpy
 import shutil
 import subprocess
 import sys
@@ -23,24 +21,6 @@ SCRIPTS = sorted(path.name for path in TOOLS.glob("*.sh"))
 Call = Callable[..., int]
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*instance named of")
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch) -> Call:
-    """Run a tool in this process; gives its exit code."""
-
-    def run(tool: str, *arguments: str | Path) -> int:
-        monkeypatch.syspath_prepend(str(TOOLS))
-        monkeypatch.setattr(sys, "argv", [tool, *map(str, arguments)])
-        monkeypatch.setenv("LOCAL_RANK", "0")  # prepare_config sets it for good
-        monkeypatch.setattr(logging, "raiseExceptions", False)  # loggers of earlier tests hold streams that are closed
-        try:
-            runpy.run_path(str(TOOLS / tool), run_name="__main__")
-        except SystemExit as done:
-            return int(done.code or 0)
-        return 0
-
-    return run
 
 
 @pytest.fixture(scope="module")
