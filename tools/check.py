@@ -1,9 +1,10 @@
-"""Check a config, its data and this machine before a run: python tools/check.py CONFIG"""
+"""Check a config, its data and this machine before a run: python tools/check.py CONFIG | --requirements"""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from _cli import add_run_arguments, exit_on_user_error, prepare_config
 
@@ -13,12 +14,21 @@ def main() -> None:
         description="Tell everything that would spoil a run, one line each: config, every image and mask, disk, memory, devices.",
         epilog="Exit code: 0 clean, 1 warnings, 2 errors.",
     )
-    parser.add_argument("config", help="such as configs/sdcnet/sdcnetplus_r18-d8_512x512_40k_IDRiD.py")
+    parser.add_argument("config", nargs="?", help="such as configs/sdcnet/sdcnetplus_r18-d8_512x512_40k_IDRiD.py")
     add_run_arguments(parser)
     parser.add_argument("--quick", action="store_true", help="read no image that was not read before, and train no step")
     parser.add_argument("--json", metavar="FILE", help="write the findings there, too")
+    parser.add_argument("--requirements", action="store_true", help="compare what is installed with requirements/ instead")
     args = parser.parse_args()
+    if (args.config is None) != args.requirements:
+        parser.error("expected a CONFIG or --requirements, one of both")
     with exit_on_user_error():
+        if args.requirements:
+            from mmseg.utils.requirements import compare_requirements
+
+            differences = compare_requirements(Path(__file__).resolve().parents[1] / "requirements")
+            print(differences)
+            sys.exit(differences.exit_code)
         config = prepare_config(args)
 
         from mmseg.apis import register_all_modules
