@@ -1,4 +1,4 @@
-"""Check a config, its data and this machine before a run: python tools/check.py CONFIG | --requirements"""
+"""Check a config, its data and this machine before a run: python tools/check.py CONFIG | --machine | --requirements"""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ def main() -> None:
     add_run_arguments(parser)
     parser.add_argument("--quick", action="store_true", help="read no image that was not read before, and train no step")
     parser.add_argument("--json", metavar="FILE", help="write the findings there, too")
+    parser.add_argument("--machine", action="store_true", help="look at this machine or container only, in seconds")
     parser.add_argument("--requirements", action="store_true", help="compare what is installed with requirements/ instead")
     args = parser.parse_args()
-    if (args.config is None) != args.requirements:
-        parser.error("expected a CONFIG or --requirements, one of both")
+    if [args.config is not None, args.machine, args.requirements].count(True) != 1:
+        parser.error("expected a CONFIG, --machine or --requirements, one of them")
     with exit_on_user_error():
         if args.requirements:
             from mmseg.utils.requirements import compare_requirements
@@ -29,15 +30,21 @@ def main() -> None:
             differences = compare_requirements(Path(__file__).resolve().parents[1] / "requirements")
             print(differences)
             sys.exit(differences.exit_code)
-        config = prepare_config(args)
-
-        from mmseg.apis import register_all_modules
-        from mmseg.engine.preflight import check_report_file, exit_code, preflight, report
+        from mmseg.engine.preflight import check_report_file, exit_code, machine_findings, preflight, report
 
         if args.json:
             check_report_file(args.json)
-        register_all_modules()
-        findings = preflight(config, args.quick)
+        if args.machine:
+            from mmseg.utils.paths import home_path
+
+            findings = list(machine_findings(args.work_dir or home_path("work_dirs")))
+        else:
+            config = prepare_config(args)
+
+            from mmseg.apis import register_all_modules
+
+            register_all_modules()
+            findings = preflight(config, args.quick)
         print(report(findings, args.json))
     sys.exit(exit_code(findings))
 

@@ -103,4 +103,4 @@ def test_the_command(repo: Path) -> None:
     assert " torch" not in done.stderr
     done = subprocess.run([*command, "config.py"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "expected a CONFIG or --requirements, one of both" in done.stderr
+    assert "expected a CONFIG, --machine or --requirements, one of them" in done.stderr

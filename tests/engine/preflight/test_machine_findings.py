@@ -14,6 +14,7 @@ from mmseg.apis import build_runner, register_all_modules
 from mmseg.engine.preflight import environment
 from mmseg.engine.preflight.disk import checkpoint_bytes, disk_findings, file_system, folder_findings, in_container
 from mmseg.engine.preflight.environment import environment_findings
+from mmseg.engine.preflight.machine import machine_findings
 from mmseg.engine.preflight.memory import available_memory, memory_findings, shm_findings
 from mmseg.engine.preflight.model import build_parts
 from mmseg.engine.preflight.splits import find_splits
@@ -225,3 +226,12 @@ class TestParts:
         before = torch.get_rng_state()
         assert build_parts(run_config(tmp_path / "w")).model is not None
         assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_machine_without_a_config(tmp_path: Path) -> None:
+    """Docker's 64 MiB are told with what to do; room enough is a note."""
+    small, enough = (list(machine_findings(tmp_path, size))[-1] for size in (64 * 2**20, 8 * 2**30))
+    assert (small.severity, small.got) == ("warning", "64 MiB") and "--shm-size=8g" in small.fix
+    assert (enough.severity, enough.got) == ("note", "8192 MiB")
+    places = {finding.where for finding in machine_findings(tmp_path / "none")}
+    assert {"versions", "device", "/dev/shm"} <= places

@@ -1,0 +1,148 @@
+"""The files of the image: they can be read, name what exists, and the entrypoint decides as the users' commands need."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+Start = Callable[..., tuple[str, dict[str, str], Path]]
+SCRIPTS = sorted((ROOT / "docker").glob("*.sh"))
+
+
+def test_the_compose_file() -> None:
+    compose = yaml.safe_load((ROOT / "docker/compose.yaml").read_text())
+    gpu, cpu = compose["services"]["sdcnet"], compose["services"]["sdcnet-cpu"]
+    assert gpu["shm_size"] == cpu["shm_size"] == "8g"
+    assert gpu["deploy"]["resources"]["reservations"]["devices"] == [dict(driver="nvidia", count="all", capabilities=["gpu"])]
+    assert "deploy" not in cpu and cpu["profiles"] == ["cpu"]
+    for service in (gpu, cpu):
+        assert (ROOT / "docker" / service["build"]["context"] / service["build"]["dockerfile"]).is_file()
+    named = set(re.findall(r"\$\{(\w+)", (ROOT / "docker/compose.yaml").read_text()))
+    offered = set(re.findall(r"(?m)^(?:# )?([A-Z_]+)=", (ROOT / "docker/.env.example").read_text()))
+    assert named == offered
+
+
+def test_the_dev_container() -> None:
+    settings = json.loads((ROOT / ".devcontainer/devcontainer.json").read_text())
+    assert settings["workspaceFolder"] == "/app"
+    assert (ROOT / ".devcontainer" / settings["build"]["dockerfile"]).is_file()
+    assert settings["customizations"]["vscode"]["extensions"] == ["ms-python.python", "charliermarsh.ruff"]
+    dockerfile = (ROOT / "docker/Dockerfile").read_text()
+    assert f"AS {settings['build']['target']}\n" in dockerfile
+    assert f"/bin/bash {settings['remoteUser']} " in dockerfile
+
+
+def test_what_the_dockerfile_copies_and_runs_is_in_the_context() -> None:
+    """.dockerignore lets in only what is named, the scripts that the image starts among it, and no data or weights."""
+    patterns = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
+    assert patterns[0] == "*"
+    named = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
+    assert all((ROOT / name).exists() for name in named)
+    started = re.findall(r"/app/([\w./-]+)", (ROOT / "docker/Dockerfile").read_text())
+    for path in [*started, "docker/conda", "requirements", "tools"]:
+        assert any(path == name or path.startswith(name + "/") for name in named), path
+    assert not {"data", "work_dirs", "model", ".git"} & set(named)
+    assert any(fnmatch.fnmatch("a.pth", pattern.removeprefix("**/")) for pattern in patterns if pattern.startswith("**/"))
+
+
+def test_no_file_names_a_host() -> None:
+    for path in (*(ROOT / "docker").iterdir(), ROOT / ".devcontainer/devcontainer.json"):
+        assert not re.search(r"https?://\w", path.read_text()), path
+
+
+@pytest.mark.parametrize("path", [*SCRIPTS, ROOT / "docker/conda", *sorted((ROOT / "tools").glob("*.sh"))], ids=lambda p: p.name)
+def test_shellcheck(path: Path) -> None:
+    if shutil.which("shellcheck") is None:
+        pytest.skip("shellcheck is not installed: apt-get install shellcheck")
+    done = subprocess.run(["shellcheck", str(path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("script", ["build.sh", "save.sh"])
+def test_a_wrong_target(script: str) -> None:
+    done = subprocess.run(["bash", str(ROOT / "docker" / script), "tpu"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and f"got 'tpu', expected: {script}" in done.stderr
+
+
+def test_build_and_save_by_a_stand_in(tmp_path: Path) -> None:
+    """The engine's arguments; the file is there only when it is whole."""
+    engine = tmp_path / "engine"
+    engine.write_text('#!/bin/sh\necho "$@" >> "$ARGUMENTS"\n'
+                      '[ "$1" = save ] && echo image > "$3" && exit "${FAILS:-0}"\nexit 0\n')
+    engine.chmod(0o755)
+    settings = os.environ | dict(ENGINE=str(engine), ARGUMENTS=str(tmp_path / "arguments"), PIP_INDEX_URL="file:///index")
+
+    def run(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["bash", *words], cwd=tmp_path, env=settings | more, capture_output=True, text=True, check=False)
+
+    run(str(ROOT / "docker/build.sh"), "cpu")
+    arguments = (tmp_path / "arguments").read_text()
+    assert "--target cpu --build-arg BASE_IMAGE=debian:bookworm-slim --build-arg PIP_INDEX_URL=file:///index" in arguments
+    assert "-t sdc-net:latest-cpu" in arguments
+    assert run(str(ROOT / "docker/save.sh"), "gpu", FAILS="1").returncode == 1
+    assert not list(tmp_path.glob("sdcnet*"))
+    assert run(str(ROOT / "docker/save.sh"), "gpu").returncode == 0
+    assert (tmp_path / "sdcnet.tar").read_text() == "image\n"
+    assert subprocess.run(["sha256sum", "-c", "sdcnet.tar.sha256"], cwd=tmp_path, check=False).returncode == 0
+
+
+class TestEntrypoint:
+    """Run on a made-up root, by a user who is nobody's owner, without the machine's check."""
+
+    @pytest.fixture
+    def start(self, tmp_path: Path) -> Start:
+        root = tmp_path / "root"
+        for folder in ("SDC-Net_use", "app", "etc", "tmp"):
+            (root / folder).mkdir(parents=True)
+
+        def run(*mounts: str, folders: tuple[str, ...] = (), **more: str) -> tuple[str, dict[str, str], Path]:
+            for folder in (*folders, *mounts):
+                (root / folder.lstrip("/")).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "mountinfo").write_text("".join(f"1 0 0:1 / {path} rw - ext4 x rw\n" for path in ("/", *mounts)))
+            variables = {k: v for k, v in os.environ.items() if not k.endswith("_ROOT")}
+            variables |= dict(ROOT=str(root), MOUNTINFO=str(tmp_path / "mountinfo"), SDCNET_CHECK="0", AS_USER="4321") | more
+            done = subprocess.run(["bash", str(ROOT / "docker/entrypoint.sh"), "env"], env=variables, capture_output=True,
+                                  text=True, check=True)
+            return done.stderr, dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line), root
+
+        return run
+
+    def test_nothing_mounted(self, start: Start) -> None:
+        said, variables, _ = start()
+        assert "WARNING: no folder for results is mounted" in said
+        assert '-v "$(pwd)/SDC-Net":/SDC-Net_use' in said
+        assert "IDRID_ROOT: no data found; looked at /data/IDRID" in said and "-v <host folder>:/data/IDRID:ro" in said
+        assert "IDRID_ROOT" not in variables
+
+    def test_the_paths_of_the_first_image(self, start: Start) -> None:
+        said, variables, root = start("/SDC-Net_use", folders=("/home_nfs/jiaoli.liu/ISDNet/data/IDRID",))
+        assert variables["IDRID_ROOT"] == "/home_nfs/jiaoli.liu/ISDNet/data/IDRID"
+        assert "results go to /SDC-Net_use, which is mounted" in said and "WARNING" not in said
+        assert (root / "app/work_dirs").readlink() == Path("/SDC-Net_use/work_dirs")
+
+    def test_what_was_named_comes_first(self, start: Start) -> None:
+        _, variables, _ = start(folders=("/mine", "/data/IDRID", "/data/DDR"), IDRID_ROOT="/mine")
+        assert (variables["IDRID_ROOT"], variables["DDR_ROOT"]) == ("/mine", "/data/DDR")
+
+    def test_only_work_dirs_below_the_code(self, start: Start) -> None:
+        said, _, root = start("/app/work_dirs")
+        assert "results go to /app/work_dirs" in said
+        assert (root / "SDC-Net_use/work_dirs").readlink() == Path("/app/work_dirs")
+
+    def test_the_narrowest_mount_is_named(self, start: Start) -> None:
+        said, _, _ = start("/SDC-Net_use", "/SDC-Net_use/work_dirs", "/app/work_dirs")
+        assert "results go to /SDC-Net_use/work_dirs" in said
+
+    def test_a_user_without_an_entry_has_a_home(self, start: Start) -> None:
+        _, variables, _ = start("/SDC-Net_use", USER="", LOGNAME="")
+        assert (variables["HOME"], variables["USER"], variables["LOGNAME"]) == ("/home/sdc", "sdc", "sdc")
