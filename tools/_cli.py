@@ -15,9 +15,13 @@ from mmseg.utils.errors import UserError, exit_on_user_error
 from mmseg.utils.paths import home_path, make_folder
 
 __all__ = [
-    "UserError", "add_run_arguments", "exit_on_user_error", "hint", "home_path", "is_first_process", "make_folder", "options",
+    "PART_FAILED", "UserError", "add_run_arguments", "exit_on_user_error", "hint", "home_path", "is_first_process", "make_folder", "options",
     "prepare_config", "require", "work_dir",
 ]
+
+
+PART_FAILED = 3
+"""How the first of several processes tells the launcher that part of the work failed, which another attempt would not mend."""
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from _cli import UserError, exit_on_user_error, home_path, make_folder, work_dir
+from _cli import PART_FAILED, UserError, exit_on_user_error, home_path, make_folder, work_dir
 
 POSITIONAL = {"train": ("CONFIG",), "test": ("CONFIG", "CHECKPOINT"), "inference": ("FOLDER", "CHECKPOINT")}
 TOOLS = Path(__file__).resolve().parent
@@ -149,7 +149,7 @@ def run(job: Job, place: str, arguments: list[str]) -> int:
     """Start the processes and wait for them; tells what failed.
 
     Returns:
-        0; 2 where the user must mend something; 128 + signal where a signal stopped it; else 1.
+        0; 2 where the user must mend something; ``PART_FAILED``; 128 + signal where a signal stopped it; else 1.
     """
     os.environ["TORCHELASTIC_LOG_LINE_PREFIX_TEMPLATE"] = "${role_name}"  # and --role "": lines as they were written
     level = os.environ.get("TORCH_CPP_LOG_LEVEL")
@@ -193,6 +193,8 @@ def verdict(failures: Mapping[int, Any], logs: Path) -> tuple[int, list[str]]:
         logs: the folder of this launch's logs.
     """
     codes = {failure.exitcode for failure in failures.values()}
+    if PART_FAILED in codes:
+        return PART_FAILED, []
     stopped = codes & {128 + signal.SIGINT, 128 + signal.SIGTERM}
     if 2 in codes:
         told = any(f.exitcode == 2 and f.local_rank == 0 for f in failures.values())
@@ -241,7 +243,7 @@ def main() -> None:
         print(f"{job.processes} processes{f', {place}' if place else ''}; their logs: {logs}", file=sys.stderr, flush=True)
         code = run(job, place, torchrun_arguments(job, where, logs))
     if code != 1 or int(restarts) >= job.max_restarts:
-        sys.exit(code)
+        sys.exit(1 if code == PART_FAILED else code)
     print(f"restart {int(restarts) + 1} of {job.max_restarts}", file=sys.stderr, flush=True)
     os.environ[BEGAN] = f"{int(restarts) + 1} {before}"
     os.closerange(3, 4096)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
-from _cli import UserError, exit_on_user_error, home_path
+from _cli import PART_FAILED, UserError, exit_on_user_error, home_path
 
 
 def parse_args() -> argparse.Namespace:
@@ -18,6 +19,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--save-probabilities", action="store_true", help="write <name>.npz, float32 (4, H, W), too")
     parser.add_argument("--threshold", metavar="T|MA=T,HE=T,...", help="0 to 1 (default: those in the checkpoint)")
     parser.add_argument("--batch-size", type=int, default=1, help="photographs that go through the network together")
+    parser.add_argument("--overwrite", action="store_true", help="segment also what the same checkpoint and options have done")
+    parser.add_argument("--launcher", choices=["none", "pytorch"], default="none", help="set by tools/dist_inference.sh")
     return parser.parse_args()
 
 
@@ -41,17 +44,32 @@ def main() -> None:
         files = find_inputs(args.inputs or [str(home_path("input_img", "test.jpg"))])
         if args.batch_size < 1:
             raise UserError(f"--batch-size: got {args.batch_size}, expected 1 or more")
+        rank, world, local = (int(os.environ.get(name, "0")) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
+        shared = args.launcher == "pytorch"
         from mmseg.apis import LesionInferencer
+        from mmseg.apis.sharing import add_up, meet
         from mmseg.structures import LESIONS
+        from mmseg.utils.device import process_device
 
+        group = meet() if shared else None
         inferencer = LesionInferencer(
-            args.checkpoint or home_path("model", "latest.pth"), args.config, args.device, thresholds(args.threshold, LESIONS),
+            args.checkpoint or home_path("model", "latest.pth"), args.config,
+            args.device or (process_device(local) if shared else None), thresholds(args.threshold, LESIONS),
             dtype="float32" if args.save_probabilities else "auto",  # what is scored is computed as test.py does
         )
         out_dir = args.out_dir or home_path("output_img")
-        failed = segment_files(inferencer, files, out_dir, args.save_probabilities, args.batch_size)
-    print(f"{len(files) - failed} of {len(files)} photographs segmented; results in {out_dir}")
-    sys.exit(1 if failed else 0)
+        outcome = segment_files(
+            inferencer, files, out_dir, args.save_probabilities, args.batch_size, args.overwrite, (rank, world) if shared else (0, 1)
+        )
+        if group is not None:
+            outcome = add_up(outcome, group)
+    if shared and rank > 0:
+        return
+    if shared and outcome.failed:
+        print("\n  ".join(["these could not be read:", *outcome.failed]), file=sys.stderr)
+    before = f", {outcome.kept} of them before" if outcome.kept else ""
+    print(f"{len(files) - len(outcome.failed)} of {len(files)} photographs segmented{before}; results in {out_dir}")
+    sys.exit((PART_FAILED if shared else 1) if outcome.failed else 0)
 
 
 if __name__ == "__main__":
