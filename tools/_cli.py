@@ -15,8 +15,8 @@ from mmseg.utils.errors import UserError, exit_on_user_error
 from mmseg.utils.paths import home_path, make_folder
 
 __all__ = [
-    "PART_FAILED", "UserError", "add_run_arguments", "exit_on_user_error", "hint", "home_path", "is_first_process", "make_folder", "options",
-    "prepare_config", "require", "work_dir",
+    "PART_FAILED", "UserError", "add_run_arguments", "exit_on_user_error", "hint", "home_path", "is_first_process",
+    "make_folder", "options", "prepare_config", "require", "work_dir",
 ]
 
 

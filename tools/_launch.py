@@ -85,7 +85,8 @@ def result_folder(job: Job) -> Path:
         config = Config.fromfile(job.positional[0])
     except Exception:  # the tool itself tells what is wrong with it
         config = Config()
-    return Path(work_dir(named.work_dir, config, job.positional[0]))
+    overrides = [word.removeprefix("work_dir=") for word in job.rest if word.startswith("work_dir=")]
+    return Path(work_dir(named.work_dir or (overrides[-1] if overrides else None), config, job.positional[0]))
 
 
 def number(environment: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
@@ -114,7 +115,8 @@ def meeting_place(job: Job, environment: Mapping[str, str]) -> tuple[list[str], 
     address = environment.get("MASTER_ADDR") or ("127.0.0.1" if machines == 1 else "")
     if not address:
         raise UserError(
-            f"MASTER_ADDR: got nothing with NNODES={machines}, expected the address of the machine with NODE_RANK=0, the same on all"
+            f"MASTER_ADDR: got nothing with NNODES={machines}, expected the address of the machine with NODE_RANK=0, "
+            "the same on all machines"
         )
     if rank == 0:
         with socket.socket() as trial:
@@ -130,7 +132,8 @@ def meeting_place(job: Job, environment: Mapping[str, str]) -> tuple[list[str], 
 
 def port_taken(port: int, reason: str) -> UserError:
     return UserError(
-        f"PORT: {port} cannot be used here ({reason}); is another run going on? Choose another by PORT=NUMBER, the same on all machines"
+        f"PORT: {port} cannot be used here ({reason}); is another run going on? Choose another by PORT=NUMBER, the same on all "
+        "machines"
     )
 
 
@@ -178,9 +181,9 @@ def run(job: Job, place: str, arguments: list[str]) -> int:
         if "EADDRINUSE" in str(error):
             raise port_taken(number(os.environ, "PORT", 29500, 1, 2**16 - 1), "taken") from error
         raise UserError(
-            f"the machines did not meet within {job.timeout} s ({place or 'one machine'}): {str(error).splitlines()[0].rstrip('.')}. See that each was "
-            "started, with the same NNODES, MASTER_ADDR and PORT and a NODE_RANK of its own, and that no firewall is between "
-            "them; --rendezvous-timeout SECONDS waits longer"
+            f"the machines did not meet within {job.timeout} s ({place or 'one machine'}): "
+            f"{str(error).splitlines()[0].rstrip('.')}. See that each was started, with the same NNODES, MASTER_ADDR and PORT "
+            "and a NODE_RANK of its own, and that no firewall is between them; --rendezvous-timeout SECONDS waits longer"
         ) from error
     return 0
 
@@ -237,7 +240,8 @@ def main() -> None:
         if job.tool == "train" and latest(job) != before:
             job.rest.append("--resume")
         # Processes on a CPU share its cores; without this each would take them all.
-        os.environ.setdefault("OMP_NUM_THREADS", str(-(-len(os.sched_getaffinity(0)) // job.processes)))
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        os.environ["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS") or str(-(-cores // job.processes))
         node = os.environ.get("NODE_RANK") or "0"
         logs = job.folder / "processes" / f"{time.strftime('%Y%m%d_%H%M%S')}_machine{node}_{restarts}"
         print(f"{job.processes} processes{f', {place}' if place else ''}; their logs: {logs}", file=sys.stderr, flush=True)

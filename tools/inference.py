@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 
 from _cli import PART_FAILED, UserError, exit_on_user_error, home_path
@@ -44,32 +43,28 @@ def main() -> None:
         files = find_inputs(args.inputs or [str(home_path("input_img", "test.jpg"))])
         if args.batch_size < 1:
             raise UserError(f"--batch-size: got {args.batch_size}, expected 1 or more")
-        rank, world, local = (int(os.environ.get(name, "0")) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
-        shared = args.launcher == "pytorch"
         from mmseg.apis import LesionInferencer
-        from mmseg.apis.sharing import add_up, meet
+        from mmseg.apis.sharing import Share
         from mmseg.structures import LESIONS
-        from mmseg.utils.device import process_device
 
-        group = meet() if shared else None
+        launched = args.launcher != "none"
+        share = Share.of_torchrun() if launched else Share()
         inferencer = LesionInferencer(
-            args.checkpoint or home_path("model", "latest.pth"), args.config,
-            args.device or (process_device(local) if shared else None), thresholds(args.threshold, LESIONS),
+            args.checkpoint or home_path("model", "latest.pth"), args.config, args.device or share.device,
+            thresholds(args.threshold, LESIONS),
             dtype="float32" if args.save_probabilities else "auto",  # what is scored is computed as test.py does
         )
         out_dir = args.out_dir or home_path("output_img")
-        outcome = segment_files(
-            inferencer, files, out_dir, args.save_probabilities, args.batch_size, args.overwrite, (rank, world) if shared else (0, 1)
-        )
-        if group is not None:
-            outcome = add_up(outcome, group)
-    if shared and rank > 0:
+        outcome = share.add_up(segment_files(
+            inferencer, files, out_dir, args.save_probabilities, args.batch_size, args.overwrite, (share.rank, share.world)
+        ))
+    if share.rank > 0:
         return
-    if shared and outcome.failed:
+    if launched and outcome.failed:
         print("\n  ".join(["these could not be read:", *outcome.failed]), file=sys.stderr)
     before = f", {outcome.kept} of them before" if outcome.kept else ""
     print(f"{len(files) - len(outcome.failed)} of {len(files)} photographs segmented{before}; results in {out_dir}")
-    sys.exit((PART_FAILED if shared else 1) if outcome.failed else 0)
+    sys.exit((PART_FAILED if launched else 1) if outcome.failed else 0)
 
 
 if __name__ == "__main__":

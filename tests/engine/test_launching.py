@@ -25,6 +25,7 @@ from mmseg.engine.checkpoint import read_checkpoint
 pytestmark = pytest.mark.slow
 
 Start = Callable[..., "subprocess.Popen[str]"]
+Machines = list[tuple[tuple[str, ...], dict[str, str]]]
 
 FAULTS = '''
 import os, signal
@@ -50,11 +51,12 @@ def start(repo: Path, tmp_path: Path) -> Iterator[Start]:
     (tmp_path / "faults.py").write_text(FAULTS)
 
     def launch(script: str, *arguments: str | Path, before: tuple[str, ...] = (), **variables: str) -> subprocess.Popen[str]:
-        environment = {key: value for key, value in os.environ.items() if key not in ("PORT", "NNODES", "NODE_RANK", "LOCAL_RANK")}
+        environment = {k: v for k, v in os.environ.items() if k not in ("PORT", "NNODES", "NODE_RANK", "LOCAL_RANK")}
         environment |= dict(PYTHON=sys.executable, OMP_NUM_THREADS="1", PYTHONPATH=str(tmp_path)) | variables
         command = [*before, "bash", str(repo / "tools" / script), *map(str, arguments)]
         started.append(subprocess.Popen(
-            command, cwd=repo, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+            command, cwd=repo, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            start_new_session=True,
         ))
         return started[-1]
 
@@ -141,8 +143,8 @@ def test_sigterm_to_the_launcher_writes_a_checkpoint(start: Start, config: Calla
 
 
 @pytest.fixture
-def two_machines() -> Iterator[list[tuple[tuple[str, ...], dict[str, str]]]]:
-    """For each of two 'machines' what stands before a command and its variables: network namespaces joined by a cable of their own."""
+def two_machines() -> Iterator[Machines]:
+    """Two network namespaces joined by a cable of their own: for each what stands before a command, and its variables."""
     if os.geteuid() != 0 or shutil.which("ip") is None:
         pytest.skip("two network namespaces need root and the command ip (Debian package iproute2)")
     names = [f"sdc{os.getpid()}{end}" for end in "ab"]
@@ -165,7 +167,7 @@ def two_machines() -> Iterator[list[tuple[tuple[str, ...], dict[str, str]]]]:
 
 
 def test_two_machines(
-    start: Start, config: Callable[..., Path], tmp_path: Path, two_machines: list[tuple[tuple[str, ...], dict[str, str]]]
+    start: Start, config: Callable[..., Path], tmp_path: Path, two_machines: Machines
 ) -> None:
     """A process of the second is killed: both end soon, say why, and resume when started again."""
     path = config("two", dies=1, train_cfg__max_iters=6)
@@ -192,7 +194,7 @@ def test_two_machines(
 
 
 def test_two_machines_restart_by_themselves(
-    start: Start, config: Callable[..., Path], tmp_path: Path, two_machines: list[tuple[tuple[str, ...], dict[str, str]]]
+    start: Start, config: Callable[..., Path], tmp_path: Path, two_machines: Machines
 ) -> None:
     path = config("two", dies=1, train_cfg__max_iters=4)
     running = [

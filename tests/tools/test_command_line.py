@@ -170,6 +170,7 @@ class TestMistakes:
         assert f"{tmp_path}/input_img/test.jpg: no such file" in told("inference.py")
         assert f"{tmp_path}/model/latest.pth: no such checkpoint" in told("inference.py", photograph)
         given = ("inference.py", photograph, "--checkpoint", trained)
+        assert "a process that torchrun did not start" in told(*given, "--launcher", "pytorch")
         assert "--batch-size: got 0, expected 1 or more" in told(*given, "--batch-size", "0")
         assert "--threshold: got 'high', expected a number" in told(*given, "--threshold", "high")
         assert "--threshold: got 'MA=0.3,HE', expected" in told(*given, "--threshold", "MA=0.3,HE")
@@ -376,7 +377,8 @@ class TestShellScripts:
         fake = folder / "srun"
         fake.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
         fake.chmod(0o755)
-        clean = {key: value for key, value in os.environ.items() if key not in ("PORT", "NNODES", "GPUS", "GPUS_PER_NODE", "OMP_NUM_THREADS")}
+        own = ("PORT", "NNODES", "GPUS", "GPUS_PER_NODE", "OMP_NUM_THREADS")
+        clean = {key: value for key, value in os.environ.items() if key not in own}
         clean |= {"PATH": f"{folder}:{os.environ['PATH']}", "PYTHON": str(fake), **environment}
         command = ["bash", str(TOOLS / script), *arguments]
         return subprocess.run(command, env=clean, capture_output=True, text=True, check=True).stdout.splitlines()

@@ -1,4 +1,4 @@
-"""What tools/_launch.py makes of a command line, an environment and the ends of processes; tests/engine/test_launching.py runs it."""
+"""What tools/_launch.py makes of command lines, variables and ends of processes; tests/engine/test_launching.py runs it."""
 
 from __future__ import annotations
 
@@ -43,6 +43,9 @@ class TestCommandLine:
         (tmp_path / "with.py").write_text("work_dir = 'elsewhere'")
         (tmp_path / "without.py").write_text("model = dict()")
         assert launch.parse("train", [str(tmp_path / "with.py"), "2"]).folder == Path("elsewhere")
+        options = [str(tmp_path / "with.py"), "2", "--cfg-options", "work_dir=there", "randomness.seed=1"]
+        assert launch.parse("train", options).folder == Path("there")
+        assert launch.parse("train", [*options, "--work-dir", "here"]).folder == Path("here")
         assert launch.parse("test", [str(tmp_path / "without.py"), "x.pth", "2"]).folder == tmp_path / "work_dirs/without"
         assert launch.parse("inference", ["photos", "x.pth", "2"]).folder == tmp_path / "output_img"
         assert launch.parse("inference", ["photos", "x.pth", "2", "--out-dir", "o"]).folder == Path("o")
@@ -67,7 +70,8 @@ class TestMeeting:
     def test_on_two(self, launch: ModuleType) -> None:
         words, place = self.where(launch, NNODES="2", NODE_RANK="1", MASTER_ADDR="10.0.0.1", PORT="29511")
         assert words == [
-            "--nnodes", "2", "--node-rank", "1", "--master-addr", "10.0.0.1", "--master-port", "29511", "--rdzv-conf", "timeout=7",
+            "--nnodes", "2", "--node-rank", "1", "--master-addr", "10.0.0.1", "--master-port", "29511",
+            "--rdzv-conf", "timeout=7",
         ]
         assert place == "machine 1 of 2, meeting at 10.0.0.1:29511"
 
@@ -96,7 +100,8 @@ class TestMeeting:
         with pytest.MonkeyPatch.context() as patch:  # for the tests that follow in this process
             patch.setattr(launch.logging, "disable", lambda level: None)
             patch.setattr(launch.os, "environ", {**os.environ})
-            with pytest.raises(launch.UserError, match=r"did not meet within 1 s \(machine 0 of 2.*1/2 clients joined\. See that"):
+            told = r"did not meet within 1 s \(machine 0 of 2.*1/2 clients joined\. See that"
+            with pytest.raises(launch.UserError, match=told):
                 launch.run(job, place, launch.torchrun_arguments(job, where, tmp_path))
 
 
@@ -130,7 +135,7 @@ class TestVerdict:
         assert self.verdict(launch, tmp_path / "b", 130, -signal.SIGTERM) == (130, [])
         assert self.verdict(launch, tmp_path / "c", 143, -signal.SIGKILL)[0] == 1
 
-    def test_photographs_that_could_not_be_read_are_no_reason_for_another_attempt(self, launch: ModuleType, tmp_path: Path) -> None:
+    def test_unreadable_photographs_are_no_reason_for_another_attempt(self, launch: ModuleType, tmp_path: Path) -> None:
         assert self.verdict(launch, tmp_path, launch.PART_FAILED) == (launch.PART_FAILED, [])
 
 
