@@ -21,8 +21,8 @@ __all__ = ["CrossEntropyLoss"]
 class CrossEntropyLoss(SegmentationLoss):
     """``-log softmax(x)[label]``, or with ``use_sigmoid`` ``-w t log p - (1 - t) log(1 - p)``, ``p = sigmoid(x)``.
 
-    Arguments and behaviour of mmsegmentation 1.x, and ``pos_weight`` and ``channel_weight``. The mean is over all elements, ignored ones included,
-    unless ``avg_non_ignore``; that of a softmax with ``class_weight`` is over the weights of the labels.
+    Arguments and behaviour of mmsegmentation 1.x, and ``pos_weight`` and ``channel_weight``. The mean is over all elements,
+    ignored ones included, unless ``avg_non_ignore``; that of a softmax with ``class_weight`` is over the weights of the labels.
 
     Args:
         use_sigmoid: see :class:`SegmentationLoss`.
@@ -87,7 +87,7 @@ class CrossEntropyLoss(SegmentationLoss):
         values = F.binary_cross_entropy_with_logits(
             pred, targets, pos_weight=self._per_channel(self.pos_weight, pred), reduction="none")
         if self.channel_weight is not None:
-            values = values * self._per_channel(self.channel_weight, pred)
+            values = values * pred.new_tensor(self.channel_weight).view(-1, *[1] * (pred.ndim - 2))
         weights = valid if weight is None else pixel_weights(weight, pred) * valid
         if reduction == "mean" and avg_factor is None and self.avg_non_ignore:
             avg_factor = valid.expand_as(pred).sum()
