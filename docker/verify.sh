@@ -2,13 +2,14 @@
 # Build the cpu image where no Docker engine runs, and run in it what users run, as a user that is not root:
 #   sudo bash docker/verify.sh [WORK FOLDER]
 # Needs root, 12 GB of disk, and Debian's packages buildah and debootstrap. BASE_IMAGE=localhost/... takes a base that buildah has;
+# IMAGE=localhost/... an image that was built before, to run the checks alone.
 # BUILD_ARGUMENTS="--build-arg PIP_FIND_LINKS=/wheels --volume /wheels:/wheels:ro" passes an index, a mirror, certificates.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 work=${1:-$(mktemp -d)}
 mkdir -p "$work"
 work=$(cd "$work" && pwd)
-image=localhost/sdc-net:latest-cpu
+image=${IMAGE:-localhost/sdc-net:latest-cpu}
 passed=0
 
 b() { buildah --storage-driver vfs --root "$work/storage" --runroot "$work/run" "$@"; }
@@ -16,20 +17,22 @@ pass() { passed=$((passed + 1)); echo "ok $passed: $*"; }
 fail() { echo "FAILED: $*" >&2; exit 1; }
 
 # ---- the base and the image ----
-if [ -z "${BASE_IMAGE:-}" ]; then
-    BASE_IMAGE=localhost/sdcnet-base
-    if ! b images "$BASE_IMAGE" > /dev/null 2>&1; then
-        [ -x "$work/base/bin/bash" ] || debootstrap --variant=minbase bookworm "$work/base"
-        base=$(b from scratch)
-        b add -q "$base" "$work/base" / > /dev/null
-        b commit -q "$base" "$BASE_IMAGE" > /dev/null
-        b rm "$base" > /dev/null
+if [ -z "${IMAGE:-}" ]; then
+    if [ -z "${BASE_IMAGE:-}" ]; then
+        BASE_IMAGE=localhost/sdcnet-base
+        if ! b images "$BASE_IMAGE" > /dev/null 2>&1; then
+            [ -x "$work/base/bin/bash" ] || debootstrap --variant=minbase bookworm "$work/base"
+            base=$(b from scratch)
+            b add -q "$base" "$work/base" / > /dev/null
+            b commit -q "$base" "$BASE_IMAGE" > /dev/null
+            b rm "$base" > /dev/null
+        fi
     fi
+    # shellcheck disable=SC2086 # several words
+    b bud --isolation chroot --format docker --target cpu -f docker/Dockerfile --build-arg BASE_IMAGE="$BASE_IMAGE" \
+        ${BUILD_ARGUMENTS:-} -t "$image" .
+    pass "the image is built: $(b images --format '{{.Size}}' "$image")"
 fi
-# shellcheck disable=SC2086 # several words
-b bud --isolation chroot --format docker --target cpu -f docker/Dockerfile --build-arg BASE_IMAGE="$BASE_IMAGE" \
-    ${BUILD_ARGUMENTS:-} -t "$image" .
-pass "the image is built: $(b images --format '{{.Size}}' "$image")"
 container=$(b from "$image")
 trap 'b rm "$container" > /dev/null' EXIT
 
@@ -38,7 +41,7 @@ in_image() {
     local options=()
     while [ "$1" != -- ]; do options+=("$1"); shift; done
     shift
-    b run --isolation chroot "${options[@]}" "$container" -- /usr/bin/tini -g -- /app/docker/entrypoint.sh "$@"
+    b run --isolation chroot "${options[@]}" "$container" -- /usr/bin/tini -s -g -- /app/docker/entrypoint.sh "$@"
 }
 expect() {  # TEXT FILE
     grep -qF -- "$1" "$2" || { cat "$2" >&2; fail "expected '$1'"; }
@@ -77,7 +80,7 @@ pass "--user is honoured"
 # ---- data, training, testing, inference ----
 config=configs/sdcnet/sdcnetplus_r18-d8_256x256_demo_synthetic.py
 run=/SDC-Net_use/work_dirs/sdcnetplus_r18-d8_256x256_demo_synthetic
-small=(--cfg-options train_cfg.max_iters=4 train_dataloader.batch_size=2 train_dataloader.dataset.dataset.data_root=/SDC-Net_use/data
+small=(--cfg-options train_cfg.max_iters=12 train_dataloader.batch_size=2 train_dataloader.dataset.dataset.data_root=/SDC-Net_use/data
     test_dataloader.dataset.data_root=/SDC-Net_use/data)
 in_image "${mounts[@]}" -- python tools/make_synthetic_dataset.py --out /SDC-Net_use/data > "$log" 2>&1 || { cat "$log"; fail data; }
 in_image "${mounts[@]}" -- python tools/train.py $config "${small[@]}" > "$log" 2>&1 || { cat "$log"; fail training; }
