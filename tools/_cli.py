@@ -15,9 +15,13 @@ from mmseg.utils.errors import UserError, exit_on_user_error
 from mmseg.utils.paths import home_path, make_folder
 
 __all__ = [
-    "UserError", "add_run_arguments", "exit_on_user_error", "hint", "home_path", "is_first_process", "make_folder", "options",
-    "prepare_config", "require",
+    "PART_FAILED", "UserError", "add_run_arguments", "exit_on_user_error", "hint", "home_path", "is_first_process",
+    "make_folder", "options", "prepare_config", "require", "work_dir",
 ]
+
+
+PART_FAILED = 3
+"""How the first of several processes tells the launcher that part of the work failed, which another attempt would not mend."""
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,5 +83,10 @@ def prepare_config(args: argparse.Namespace, *needs: str) -> Any:
         raise UserError(f"work_dir: got {config.work_dir!r} ({type(config.work_dir).__name__}), expected str")
     config.launcher = args.launcher
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
-    config.work_dir = args.work_dir or config.get("work_dir") or str(home_path("work_dirs", Path(args.config).stem))
+    config.work_dir = work_dir(args.work_dir, config, args.config)
     return config
+
+
+def work_dir(named: str | None, config: Any, path: str) -> str:
+    """The folder of a run: the one named, else the configuration's, else one named after the configuration's file."""
+    return named or config.get("work_dir") or str(home_path("work_dirs", Path(path).stem))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from _cli import UserError, exit_on_user_error, home_path
+from _cli import PART_FAILED, UserError, exit_on_user_error, home_path
 
 
 def parse_args() -> argparse.Namespace:
@@ -18,6 +18,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--save-probabilities", action="store_true", help="write <name>.npz, float32 (4, H, W), too")
     parser.add_argument("--threshold", metavar="T|MA=T,HE=T,...", help="0 to 1 (default: those in the checkpoint)")
     parser.add_argument("--batch-size", type=int, default=1, help="photographs that go through the network together")
+    parser.add_argument("--overwrite", action="store_true", help="segment also what the same checkpoint and options have done")
+    parser.add_argument("--launcher", choices=["none", "pytorch"], default="none", help="set by tools/dist_inference.sh")
     return parser.parse_args()
 
 
@@ -42,16 +44,27 @@ def main() -> None:
         if args.batch_size < 1:
             raise UserError(f"--batch-size: got {args.batch_size}, expected 1 or more")
         from mmseg.apis import LesionInferencer
+        from mmseg.apis.sharing import Share
         from mmseg.structures import LESIONS
 
+        launched = args.launcher != "none"
+        share = Share.of_torchrun() if launched else Share()
         inferencer = LesionInferencer(
-            args.checkpoint or home_path("model", "latest.pth"), args.config, args.device, thresholds(args.threshold, LESIONS),
+            args.checkpoint or home_path("model", "latest.pth"), args.config, args.device or share.device,
+            thresholds(args.threshold, LESIONS),
             dtype="float32" if args.save_probabilities else "auto",  # what is scored is computed as test.py does
         )
         out_dir = args.out_dir or home_path("output_img")
-        failed = segment_files(inferencer, files, out_dir, args.save_probabilities, args.batch_size)
-    print(f"{len(files) - failed} of {len(files)} photographs segmented; results in {out_dir}")
-    sys.exit(1 if failed else 0)
+        outcome = share.add_up(segment_files(
+            inferencer, files, out_dir, args.save_probabilities, args.batch_size, args.overwrite, (share.rank, share.world)
+        ))
+    if share.rank > 0:
+        return
+    if launched and outcome.failed:
+        print("\n  ".join(["these could not be read:", *outcome.failed]), file=sys.stderr)
+    before = f", {outcome.kept} of them before" if outcome.kept else ""
+    print(f"{len(files) - len(outcome.failed)} of {len(files)} photographs segmented{before}; results in {out_dir}")
+    sys.exit((PART_FAILED if launched else 1) if outcome.failed else 0)
 
 
 if __name__ == "__main__":

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import glob
+import hashlib
+import json
 import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmseg.utils.errors import UserError
+from mmseg.version import __version__
 
 if TYPE_CHECKING:
     from mmseg.apis.inferencer import LesionInferencer
 
-__all__ = ["find_inputs", "output_names", "segment_files"]
+__all__ = ["Outcome", "find_inputs", "fingerprint", "output_names", "segment_files"]
 
 
 def find_inputs(inputs: Sequence[str]) -> list[Path]:
@@ -42,10 +46,31 @@ def find_inputs(inputs: Sequence[str]) -> list[Path]:
 
 def output_names(files: Sequence[Path]) -> list[str]:
     """The stem of each file; files that share one keep their suffix, and as many of their folders as tell them apart."""
+    stems = [file.stem for file in files]
+    if len(set(stems)) == len(stems):  # a million files in a second, not in a minute
+        return stems
     parts = [f.relative_to(f.anchor).parts for f in files]
     forms = [[f.stem, *("_".join(p[-n:]) for n in range(1, len(p) + 1))] for f, p in zip(files, parts, strict=True)]
     taken = Counter(form for of_file in forms for form in set(of_file))
     return [next((form for form in of_file if taken[form] == 1), of_file[-1]) for of_file in forms]
+
+
+@dataclass
+class Outcome:
+    """What became of photographs.
+
+    Attributes:
+        segmented: how many were, now.
+        kept: how many were done before, by the same weights and settings.
+        failed: those that could not be read.
+    """
+
+    segmented: int = 0
+    kept: int = 0
+    failed: list[str] = field(default_factory=list)
+
+    def __add__(self, other: Outcome) -> Outcome:
+        return Outcome(self.segmented + other.segmented, self.kept + other.kept, self.failed + other.failed)
 
 
 def segment_files(
@@ -54,35 +79,85 @@ def segment_files(
     out_dir: str | Path,
     save_probabilities: bool = False,
     batch_size: int = 1,
-) -> int:
+    overwrite: bool = False,
+    share: tuple[int, int] = (0, 1),
+) -> Outcome:
     """Segment files and write their results, with a line of progress each; a file that cannot be read is told and passed over.
 
+    A photograph is done when its results stand there, whole, made from the same file (path, size, time), weights and settings.
+
+    Args:
+        inferencer: that segments.
+        files: photographs, all of them, so that their results are named alike in every process.
+        out_dir: folder of the results.
+        save_probabilities: write these, too.
+        batch_size: photographs that go through the network together.
+        overwrite: segment also what is done.
+        share: ``(i, n)``: of n processes this is the i-th, from 0; it takes every n-th file.
+
     Returns:
-        how many files failed.
+        what became of this process's files.
 
     Raises:
         UserError: the folder cannot be written.
     """
-    from mmseg.apis.results import write_results
+    from mmseg.apis.results import is_complete, result_paths, write_results
     from mmseg.datasets.reading import read_image
 
     meta: dict[str, Any] = inferencer.model.checkpoint_meta
     about: dict[str, Any] = {key: meta[key] for key in ("iter", "init", "metrics", "versions") if key in meta}
-    names = output_names(files)
-    failed, start = 0, time.monotonic()
-    for first in range(0, len(files), batch_size):
-        readable = []
-        for path, name in zip(files[first : first + batch_size], names[first : first + batch_size], strict=True):
+    settings = [fingerprint(inferencer), save_probabilities]
+    outcome, todo = Outcome(), []
+    for path, name in list(zip(files, output_names(files), strict=True))[share[0] :: share[1]]:
+        made_from = dict(photograph=_identity(path), settings=settings)
+        if not overwrite and is_complete(result_paths(out_dir, name, inferencer.classes, save_probabilities), made_from):
+            outcome.kept += 1
+        else:
+            todo.append((path, name, made_from))
+    if outcome.kept:
+        print(f"{outcome.kept} photographs are done already, by the same checkpoint and settings", flush=True)
+    start = time.monotonic()
+    for first in range(0, len(todo), batch_size):
+        batch, images = [], []
+        for path, name, made_from in todo[first : first + batch_size]:
             try:
-                readable.append((path, name, read_image(path)))
+                images.append(read_image(path))
+                batch.append((path, name, made_from))
             except UserError as error:
                 print(f"error: {error}", file=sys.stderr)
-                failed += 1
-        found = inferencer([image for _, _, image in readable], batch_size, progress=False) if readable else ()
-        for (path, name, _), segmentation in zip(readable, found, strict=True):
+                outcome.failed.append(str(path))
+        found = inferencer(images, batch_size, progress=False) if images else ()
+        for (path, name, made_from), segmentation in zip(batch, found, strict=True):
             segmentation.path = path
-            write_results(segmentation, out_dir, name, about, save_probabilities)
-        done = min(first + batch_size, len(files))
-        left = (time.monotonic() - start) / done * (len(files) - done)
-        print(f"[{done}/{len(files)}] {files[done - 1].name}, {left:.0f} s left", flush=True)
-    return failed
+            write_results(segmentation, out_dir, name, about, save_probabilities, made_from)
+            outcome.segmented += 1
+        done = min(first + batch_size, len(todo))
+        left = (time.monotonic() - start) / done * (len(todo) - done)
+        print(f"[{done}/{len(todo)}] {todo[done - 1][0].name}, {left:.0f} s left", flush=True)
+    return outcome
+
+
+def fingerprint(inferencer: LesionInferencer) -> str:
+    """SHA-256 of all that decides what is found: weights, model, working size, thresholds, number format, version."""
+    model = inferencer.model
+    config = model.cfg
+    settings = dict(
+        model=config.model, data_preprocessor=config.get("data_preprocessor"),
+        size=config.get("test_dataloader", {}).get("dataset", {}).get("size"),
+        thresholds=inferencer.thresholds, classes=inferencer.classes, palette=inferencer.palette, dtype=inferencer.dtype,
+        version=__version__,
+    )
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _identity(path: Path) -> list[Any]:
+    """What tells one photograph from another without reading it: where it is, its bytes and its time."""
+    try:
+        found = path.stat()
+    except OSError:  # it is told when it is read
+        return [str(path.absolute())]
+    return [str(path.absolute()), found.st_size, found.st_mtime_ns]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from mmseg.structures import retina_mask
 from mmseg.utils.errors import UserError
 from mmseg.visualization import draw_overlay, write_picture
 
-__all__ = ["summarise", "write_results"]
+__all__ = ["is_complete", "result_paths", "summarise", "write_results"]
 
 
 def summarise(found: Segmentation) -> dict[str, dict[str, float | int]]:
@@ -29,14 +31,38 @@ def summarise(found: Segmentation) -> dict[str, dict[str, float | int]]:
     return summary
 
 
+def result_paths(out_dir: str | Path, name: str, classes: Sequence[str], save_probabilities: bool = False) -> list[Path]:
+    """The files of one photograph: overlay, index map, one mask a lesion, with ``save_probabilities`` the archive; JSON last."""
+    endings = ["_overlay.png", "_mask.png", *(f"_{lesion}.png" for lesion in classes)]
+    return [Path(out_dir, name + ending) for ending in (*endings, *([".npz"] if save_probabilities else []), ".json")]
+
+
+def is_complete(paths: Sequence[Path], made_from: dict[str, Any]) -> bool:
+    """Whether :func:`write_results` has written all of these files, from the same photograph, weights and settings.
+
+    Args:
+        paths: from :func:`result_paths`.
+        made_from: as given to :func:`write_results`.
+    """
+    try:
+        report = json.loads(paths[-1].read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(report, dict) and report.get("made_from") == made_from and all(path.is_file() for path in paths)
+
+
 def write_results(
     found: Segmentation,
     out_dir: str | Path,
     name: str,
     checkpoint: dict[str, Any],
     save_probabilities: bool = False,
+    made_from: dict[str, Any] | None = None,
 ) -> list[Path]:
     """Write the pictures, masks and numbers of one photograph.
+
+    They are written to a folder ``.<name>.part`` and moved when all are whole, the JSON file last: where it stands, the others
+    do, and belong to it. A JSON file of an earlier time goes before the first of the others is replaced.
 
     Args:
         found: what was segmented.
@@ -44,24 +70,28 @@ def write_results(
         name: the beginning of every file name.
         checkpoint: what describes the model, written into the JSON file.
         save_probabilities: write ``<name>.npz`` with ``probabilities`` float32 ``(C, H, W)``, too.
+        made_from: of JSON's types, for :func:`is_complete`.
 
     Returns:
         the paths written: ``<name>_overlay.png``, ``<name>_mask.png`` (index map, with the palette of the data set),
-        ``<name>_<LESION>.png`` (0/255), ``<name>.json`` and, if asked for, ``<name>.npz``.
+        ``<name>_<LESION>.png`` (0/255), if asked for ``<name>.npz``, and ``<name>.json``.
 
     Raises:
         UserError: the folder cannot be written.
     """
-    out_dir = Path(out_dir)
+    paths = result_paths(out_dir, name, found.classes, save_probabilities)
+    part = Path(out_dir, f".{name}.part")
+    overlay, indexed, *masks = (part / path.name for path in paths)
     try:
-        out_dir.mkdir(parents=True, exist_ok=True)
+        part.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor() as pool:  # OpenCV and zlib let go of the interpreter
-            jobs = [pool.submit(_write_overlay, out_dir / f"{name}_overlay.png", found),
-                    pool.submit(_write_indexed, out_dir / f"{name}_mask.png", found)]
-            jobs += [pool.submit(_write_mask, out_dir / f"{name}_{lesion}.png", mask)
-                     for lesion, mask in zip(found.classes, found.masks, strict=True)]
+            jobs = [pool.submit(_write_overlay, overlay, found), pool.submit(_write_indexed, indexed, found)]
+            jobs += [pool.submit(_write_mask, path, mask) for path, mask in zip(masks, found.masks, strict=False)]
             lesions = summarise(found)
-            paths = [job.result() for job in jobs]
+            for job in jobs:
+                job.result()
+        if save_probabilities:
+            np.savez_compressed(part / f"{name}.npz", probabilities=found.probabilities.astype(np.float32))
         report = dict(
             image=str(found.path) if found.path else None,
             size=[found.image.shape[1], found.image.shape[0]],
@@ -69,12 +99,13 @@ def write_results(
             thresholds=found.thresholds,
             classes=list(found.classes),
             checkpoint=checkpoint,
+            made_from=made_from,
         )
-        paths.append(out_dir / f"{name}.json")
-        paths[-1].write_text(json.dumps(report, indent=2) + "\n")
-        if save_probabilities:
-            paths.append(out_dir / f"{name}.npz")
-            np.savez_compressed(paths[-1], probabilities=found.probabilities.astype(np.float32))
+        (part / f"{name}.json").write_text(json.dumps(report, indent=2) + "\n")
+        paths[-1].unlink(missing_ok=True)
+        for path in paths:
+            (part / path.name).replace(path)
+        shutil.rmtree(part)
     except OSError as error:
         raise UserError(f"{error.filename or out_dir}: cannot be written ({error.strerror})") from error
     return paths

@@ -10,13 +10,18 @@ from mmseg.utils.errors import UserError
 
 __all__ = [
     "default_device", "distributed_backend", "free_memory", "get_rng_state", "gpu_report", "has_native_bfloat16", "peak_memory",
-    "reset_peak_memory", "resolve_device", "set_rng_state",
+    "process_device", "reset_peak_memory", "resolve_device", "set_rng_state",
 ]
 
 
 def default_device() -> torch.device:
     """The current GPU where there is one, else the CPU."""
     return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def process_device(index: int) -> str:
+    """The name of the device of one process of several on a machine: each has a GPU of its own, or all share the CPU."""
+    return f"cuda:{index % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
 
 
 def resolve_device(name: str | None) -> torch.device:

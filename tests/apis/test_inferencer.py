@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,7 +18,7 @@ from scipy import ndimage
 
 from mmseg.apis import LesionInferencer, inference_model, init_model
 from mmseg.apis.browse import browse_dataset
-from mmseg.apis.folders import find_inputs, output_names, segment_files
+from mmseg.apis.folders import find_inputs, fingerprint, output_names, segment_files
 from mmseg.datasets.reading import read_image
 from mmseg.engine import load_config
 from mmseg.engine.checkpoint import read_checkpoint, write_checkpoint
@@ -42,7 +43,7 @@ def inferencer(speckled: Path) -> LesionInferencer:
 def written(inferencer: LesionInferencer, photographs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The results of all test photographs, two at a time; read only."""
     folder = tmp_path_factory.mktemp("out")
-    assert segment_files(inferencer, photographs, folder, save_probabilities=True, batch_size=2) == 0
+    assert segment_files(inferencer, photographs, folder, save_probabilities=True, batch_size=2).failed == []
     return folder
 
 
@@ -92,7 +93,7 @@ class TestResults:
     def test_numbers(self, written: Path, photographs: list[Path], speckled: Path) -> None:
         for photograph in photographs:
             report = json.loads((written / f"{photograph.stem}.json").read_text())
-            assert set(report) == {"image", "size", "lesions", "thresholds", "classes", "checkpoint"}
+            assert set(report) == {"image", "size", "lesions", "thresholds", "classes", "checkpoint", "made_from"}
             image = read_image(photograph)
             assert report["image"] == str(photograph)
             assert report["size"] == [image.shape[1], image.shape[0]]
@@ -158,7 +159,7 @@ class TestInputs:
     ) -> None:
         shutil.copy(photographs[0], tmp_path / "eye.jpg")
         cv2.imwrite(str(tmp_path / "eye.png"), cv2.imread(str(photographs[1])))
-        assert segment_files(inferencer, find_inputs([str(tmp_path)]), tmp_path / "out") == 0
+        assert segment_files(inferencer, find_inputs([str(tmp_path)]), tmp_path / "out").failed == []
         assert {"eye.jpg.json", "eye.png.json"} <= {path.name for path in (tmp_path / "out").iterdir()}
         assert not (tmp_path / "out/eye.json").exists()
 
@@ -168,7 +169,7 @@ class TestInputs:
         files = [tmp_path / "a.jpg", tmp_path / "b.jpg", photographs[0]]
         files[0].write_bytes(b"not a picture")
         files[1].write_bytes(photographs[1].read_bytes()[:3000])
-        assert segment_files(inferencer, files, tmp_path / "out", batch_size=2) == 2
+        assert segment_files(inferencer, files, tmp_path / "out", batch_size=2).failed == [str(file) for file in files[:2]]
         lines = capsys.readouterr().err.splitlines()
         assert [line.split(": ")[:2] for line in lines] == [["error", str(files[0])], ["error", str(files[1])]]
         assert (tmp_path / f"out/{photographs[0].stem}.json").is_file()
@@ -178,6 +179,98 @@ class TestInputs:
         (tmp_path / "file").touch()
         with pytest.raises(UserError, match="cannot be written"):
             segment_files(inferencer, photographs[:1], tmp_path / "file" / "out")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+class TestGoingOn:
+    """A folder that is segmented again: what is done, whole and made in the same way is kept, nothing else."""
+
+    @pytest.fixture(scope="class")
+    def segmented(self, inferencer: LesionInferencer, photographs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+        folder = tmp_path_factory.mktemp("segmented")
+        assert segment_files(inferencer, photographs, folder).segmented == 3
+        return folder
+
+    @pytest.fixture
+    def done(self, segmented: Path, tmp_path: Path) -> Path:
+        return Path(shutil.copytree(segmented, tmp_path / "done"))
+
+    def again(self, inferencer: LesionInferencer, files: list[Path], folder: Path, **options: Any) -> tuple[int, int]:
+        outcome = segment_files(inferencer, files, folder, **options)
+        assert outcome.failed == []
+        return outcome.segmented, outcome.kept
+
+    def test_what_is_done_is_kept(self, inferencer: LesionInferencer, photographs: list[Path], done: Path) -> None:
+        before = contents(done)
+        assert self.again(inferencer, photographs, done) == (0, 3)
+        assert self.again(inferencer, photographs, done, overwrite=True) == (3, 0)
+        assert contents(done) == before
+
+    @pytest.mark.parametrize("suffix", ["_EX.png", "_overlay.png", ".json"])
+    def test_what_is_not_whole_is_done_again(
+        self, inferencer: LesionInferencer, photographs: list[Path], done: Path, suffix: str
+    ) -> None:
+        before = contents(done)
+        (done / f"{photographs[1].stem}{suffix}").unlink()
+        assert self.again(inferencer, photographs, done) == (1, 2)
+        assert contents(done) == before
+
+    def test_half_a_report_is_none(self, inferencer: LesionInferencer, photographs: list[Path], done: Path) -> None:
+        report = done / f"{photographs[0].stem}.json"
+        for text in (report.read_text()[:40], "[]", ""):
+            report.write_text(text)
+            assert self.again(inferencer, photographs, done) == (1, 2)
+
+    def test_other_settings_do_not_count_as_done(
+        self, inferencer: LesionInferencer, photographs: list[Path], done: Path
+    ) -> None:
+        assert self.again(inferencer, photographs, done, save_probabilities=True) == (3, 0)
+        strict = LesionInferencer(inferencer.model, thresholds={"MA": 0.9}, dtype="float32")
+        assert self.again(strict, photographs, done) == (3, 0)
+        rough = LesionInferencer(inferencer.model, thresholds={"MA": 0.9}, dtype="bfloat16")
+        assert self.again(rough, photographs[:1], done) == (1, 0)
+
+    def test_other_weights_do_not_count_as_done(
+        self, inferencer: LesionInferencer, trained: Path, photographs: list[Path], done: Path
+    ) -> None:
+        other = LesionInferencer(trained, device="cpu", dtype="float32")
+        assert fingerprint(other) != fingerprint(inferencer)
+        assert self.again(other, photographs, done) == (3, 0)
+
+    def test_another_photograph_of_that_name_does_not_count(
+        self, inferencer: LesionInferencer, photographs: list[Path], tmp_path: Path
+    ) -> None:
+        eye = tmp_path / "eye.jpg"
+        for photograph in photographs[:2]:
+            shutil.copy(photograph, eye)
+            assert self.again(inferencer, [eye], tmp_path / "out") == (1, 0)
+        assert self.again(inferencer, [eye], tmp_path / "out") == (0, 1)
+
+    @pytest.mark.parametrize("fails", ["_write_mask", "_write_indexed", "json.dumps", "Path.replace"])
+    def test_a_writing_that_breaks_off_leaves_no_report(
+        self, inferencer: LesionInferencer, photographs: list[Path], done: Path, fails: str
+    ) -> None:
+        before = contents(done)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(f"mmseg.apis.results.{fails}", lambda *_, **__: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                segment_files(inferencer, photographs[:1], done, overwrite=True)
+        if fails == "Path.replace":
+            assert not (done / f"{photographs[0].stem}.json").exists()
+        else:
+            assert before.items() <= {p.name: p.read_bytes() for p in done.iterdir() if p.is_file()}.items()
+        assert self.again(inferencer, photographs, done, overwrite=True) == (3, 0)
+        assert contents(done) == before
+
+    def test_processes_share_without_gap_or_overlap(
+        self, inferencer: LesionInferencer, photographs: list[Path], done: Path, tmp_path: Path
+    ) -> None:
+        whole, folder = contents(done), tmp_path / "shared"
+        assert [self.again(inferencer, photographs, folder, share=(i, 2)) for i in range(2)] == [(2, 0), (1, 0)]
+        assert contents(folder) == whole
 
 
 class TestThresholds:

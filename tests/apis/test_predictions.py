@@ -34,7 +34,7 @@ def archives(speckled: Path, photographs: list[Path], tmp_path_factory: pytest.T
     """What ``inference.py --save-probabilities`` writes; read only."""
     folder = tmp_path_factory.mktemp("npz")
     inferencer = LesionInferencer(speckled, device="cpu", dtype="float32")
-    assert segment_files(inferencer, photographs, folder, save_probabilities=True) == 0
+    assert segment_files(inferencer, photographs, folder, save_probabilities=True).failed == []
     return folder
 
 

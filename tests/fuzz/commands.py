@@ -30,7 +30,8 @@ _FLAGS = {
                  "--no-check", "--deterministic", "--no-validate", "--resume-from", "--auto-resume", "--local-rank"],
     "test.py": ["--work-dir", "--cfg-options", "--out", "--show-dir", "--tta", "--eval", "--launcher"],
     "check.py": ["--cfg-options", "--work-dir", "--json"],
-    "inference.py": ["--checkpoint", "--config", "--out-dir", "--device", "--save-probabilities", "--threshold", "--batch-size"],
+    "inference.py": ["--checkpoint", "--config", "--out-dir", "--device", "--save-probabilities", "--threshold", "--batch-size",
+                     "--overwrite", "--launcher"],
     "print_config.py": ["--cfg-options"],
     "browse_dataset.py": ["--out-dir", "--cfg-options"],
 }
