@@ -170,6 +170,7 @@ class TestMistakes:
         assert f"{tmp_path}/input_img/test.jpg: no such file" in told("inference.py")
         assert f"{tmp_path}/model/latest.pth: no such checkpoint" in told("inference.py", photograph)
         given = ("inference.py", photograph, "--checkpoint", trained)
+        assert "a process that torchrun did not start" in told(*given, "--launcher", "pytorch")
         assert "--batch-size: got 0, expected 1 or more" in told(*given, "--batch-size", "0")
         assert "--threshold: got 'high', expected a number" in told(*given, "--threshold", "high")
         assert "--threshold: got 'MA=0.3,HE', expected" in told(*given, "--threshold", "MA=0.3,HE")
@@ -360,6 +361,7 @@ class TestShellScripts:
         ("dist_train.sh", []), ("dist_train.sh", ["config.py"]), ("dist_train.sh", ["config.py", "two"]),
         ("dist_train.sh", ["config.py", "0"]), ("dist_train.sh", ["config.py", "--amp", "2"]),
         ("dist_test.sh", ["config.py", "2"]), ("dist_test.sh", ["config.py", "x.pth", "-1"]),
+        ("dist_inference.sh", ["photos", "2"]),
         ("slurm_train.sh", []), ("slurm_train.sh", ["partition", "job"]),
     ])
     def test_wrong_arguments(self, script: str, arguments: list[str]) -> None:
@@ -375,30 +377,36 @@ class TestShellScripts:
         fake = folder / "srun"
         fake.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
         fake.chmod(0o755)
-        clean = {key: value for key, value in os.environ.items() if key not in ("PORT", "NNODES", "GPUS", "OMP_NUM_THREADS")}
+        own = ("PORT", "NNODES", "GPUS", "GPUS_PER_NODE", "OMP_NUM_THREADS")
+        clean = {key: value for key, value in os.environ.items() if key not in own}
         clean |= {"PATH": f"{folder}:{os.environ['PATH']}", "PYTHON": str(fake), **environment}
         command = ["bash", str(TOOLS / script), *arguments]
         return subprocess.run(command, env=clean, capture_output=True, text=True, check=True).stdout.splitlines()
 
-    def test_dist_train_on_one_machine(self, tmp_path: Path) -> None:
-        words = self.launched("dist_train.sh", tmp_path, "a b.py", "2", "--work-dir", "with space")
+    @pytest.mark.parametrize("tool", ["train", "test", "inference"])
+    def test_dist_scripts_hand_on_every_argument(self, tool: str, tmp_path: Path) -> None:
+        words = self.launched(f"dist_{tool}.sh", tmp_path, "a b.py", "2", "--work-dir", "with space")
+        assert words == [str(TOOLS / "_launch.py"), tool, "a b.py", "2", "--work-dir", "with space"]
+
+    @pytest.mark.parametrize(("environment", "per_node", "tasks"), [
+        (dict(GPUS="4"), 4, 4), (dict(GPUS="16"), 8, 16), (dict(GPUS="16", GPUS_PER_NODE="4"), 4, 16), ({}, 8, 8),
+    ])
+    def test_slurm(self, tmp_path: Path, environment: dict[str, str], per_node: int, tasks: int) -> None:
+        """srun gets a task a GPU, the GPUs of a machine, and the words of SRUN_ARGS; train.py what is typed."""
+        words = self.launched(
+            "slurm_train.sh", tmp_path, "gpu", "a job", "b c.py", "--amp", SRUN_ARGS="--quiet --time 1", CPUS_PER_TASK="3",
+            **environment,
+        )
         assert words == [
-            "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(TOOLS / "train.py"), "a b.py",
-            "--launcher", "pytorch", "--work-dir", "with space",
+            "-p", "gpu", "--job-name=a job", f"--gres=gpu:{per_node}", f"--ntasks={tasks}", f"--ntasks-per-node={per_node}",
+            "--cpus-per-task=3", "--kill-on-bad-exit=1", "--quiet", "--time", "1",
+            str(tmp_path / "srun"), "-u", f"{TOOLS}/train.py", "b c.py", "--launcher", "slurm", "--amp",
         ]
 
-    def test_dist_test_on_two_machines(self, tmp_path: Path) -> None:
-        cluster = dict(NNODES="2", NODE_RANK="1", MASTER_ADDR="10.0.0.1", PORT="29511")
-        words = self.launched("dist_test.sh", tmp_path, "a.py", "x.pth", "4", **cluster)
-        assert words == [
-            "-m", "torch.distributed.run", "--nnodes", "2", "--node_rank", "1", "--master_addr", "10.0.0.1", "--master_port",
-            "29511", "--nproc_per_node", "4", str(TOOLS / "test.py"), "a.py", "x.pth", "--launcher", "pytorch",
-        ]
-
-    def test_slurm(self, tmp_path: Path) -> None:
-        words = self.launched("slurm_train.sh", tmp_path, "gpu", "job", "a.py", "--amp", GPUS="4", SRUN_ARGS="--quiet --time 1")
-        assert words[:4] == ["-p", "gpu", "--job-name=job", "--gres=gpu:4"]
-        assert words[words.index("--quiet"):][:3] == ["--quiet", "--time", "1"]
-        assert words[-5:] == [f"{TOOLS}/train.py", "a.py", "--launcher", "slurm", "--amp"]
+    def test_shellcheck_finds_nothing(self) -> None:
+        if shutil.which("shellcheck") is None:
+            pytest.skip("shellcheck is not installed")
+        done = subprocess.run(["shellcheck", *(str(TOOLS / s) for s in SCRIPTS)], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
 
 
