@@ -47,6 +47,39 @@ def gradients(config: dict[str, Any], slots: list[int], distributed: bool) -> di
     return {name.removeprefix("module."): p.grad for name, p in wrapped.named_parameters() if p.grad is not None}
 
 
+def gradients_of_four(rank: int, config: Config, folder: str) -> None:
+    """What each of four processes does: gradients of its one sample."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=4)
+    torch.save(gradients(config.to_dict(), [rank], distributed=True), f"{folder}/{rank}.pth")
+    torch.distributed.destroy_process_group()
+
+
+def sync_bn_gradients(rank: int, config: Config, folder: str) -> None:
+    """What each of two processes does: gradients over its two samples on a GPU, with the batch's statistics."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    torch.save(training_gradients(config, [rank, rank + 2], "SyncBN"), f"{folder}/{rank}.pth")
+    torch.distributed.destroy_process_group()
+
+
+def training_gradients(config: Config, slots: list[int], norm: str) -> dict[str, torch.Tensor]:
+    """Gradients of the mean binary cross-entropy, batch normalisation in training mode, on a GPU."""
+    from mmseg.utils.device import default_device
+
+    register_all_modules()
+    torch.manual_seed(0)
+    text = json.dumps(config.to_dict()).replace('"SyncBN"', f'"{norm}"')
+    model = build_model(Config(json.loads(text))).to(default_device()).train()
+    for module in model.modules():
+        if isinstance(module, nn.modules.dropout._DropoutNd):
+            module.eval()
+    torch.manual_seed(1)
+    images, targets = torch.randn(4, 3, 64, 64), torch.randint(0, 2, (4, 4, 64, 64))
+    samples = [SegDataSample(gt_sem_seg=PixelData(data=targets[slot].to(torch.uint8))).to(default_device()) for slot in slots]
+    losses = model(images[slots].to(default_device()), samples, mode="loss")
+    torch.stack([loss for name, loss in losses.items() if "bce" in name]).sum().backward()
+    return {name: p.grad.cpu() for name, p in model.named_parameters() if p.grad is not None}
+
+
 def worker(rank: int, train: Config, test: Config, runs: tuple[Config, Config], folder: str) -> None:
     """What each of the two processes does: gradients over its half of the samples, then its share of the test images, then a
     training run and the same again from the middle."""
@@ -110,6 +143,30 @@ def test_averaged_gradients_are_those_of_the_whole_batch(run_config: MakeConfig,
     assert not torch.allclose(half[name], whole[name], rtol=1e-2)
 
 
+@pytest.mark.slow
+def test_averaged_gradients_of_four_processes(run_config: MakeConfig, tmp_path: Path) -> None:
+    config = run_config(tmp_path)
+    torch.multiprocessing.spawn(gradients_of_four, (config, str(tmp_path)), nprocs=4)
+    whole = gradients(config.to_dict(), [0, 1, 2, 3], distributed=False)
+    for rank in range(4):
+        of_rank = torch.load(tmp_path / f"{rank}.pth", weights_only=True)
+        assert set(of_rank) == set(whole)
+        for name, expected in whole.items():
+            torch.testing.assert_close(of_rank[name], expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
+
+
+@pytest.mark.gpu
+def test_sync_bn_normalises_by_the_whole_batch(run_config: MakeConfig, tmp_path: Path) -> None:
+    """The mean of two processes' gradients with SyncBN is the gradient of one process with the whole batch and BN."""
+    config = run_config(tmp_path)
+    torch.multiprocessing.spawn(sync_bn_gradients, (config, str(tmp_path)), nprocs=2)
+    first, second = (torch.load(tmp_path / f"{rank}.pth", weights_only=True) for rank in (0, 1))
+    whole = training_gradients(config, [0, 1, 2, 3], "BN")
+    for name, expected in whole.items():
+        mean = (first[name] + second[name]) / 2
+        torch.testing.assert_close(mean, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
+
+
 def test_an_uneven_number_of_images_is_counted_once(one_process: Path, two_processes: Path) -> None:
     assert json.loads((two_processes / "test/details.json").read_text())["images"] == 3
     assert json.loads((one_process / "test/metrics.json").read_text())["mean"]["Dice"] > 0
@@ -171,6 +228,9 @@ def test_dist_train_runs_to_the_end(repo: Path, run_config: MakeConfig, tmp_path
     lines = [line for file in (tmp_path / "w").glob("*/vis_data/scalars.json") for line in file.read_text().splitlines()]
     assert [json.loads(line)["step"] for line in lines] == [1, 2]
     assert done.stdout.count("checkpoint  ") == 1
+    logs = {path.parent.name: path.read_text() for path in (tmp_path / "w/processes").glob("*/*/attempt_0/?/stdout.log")}
+    assert set(logs) == {"0", "1"}
+    assert logs["0"] == done.stdout  # the console is the first process's, line by line
 
 
 @pytest.mark.slow
