@@ -56,6 +56,7 @@ class TestFallback:
             build_runner(run_config(tmp_path, **value))._maybe_compile("train_step")
 
 
+@pytest.mark.slow
 class TestTraced:
     """The graphs of torch.compile without code made of them: quick, and exact."""
 
