@@ -76,7 +76,7 @@ if [ -n "$results" ] && [ -z "$root" ]; then
     [ "$results" = "$home" ] && made=$home/work_dirs
     # An empty folder that is mounted gets its four folders, as the owner.
     "${drop[@]}" mkdir -p "$made" "$home/model" "$home/input_img" "$home/output_img" 2> /dev/null \
-        || say "WARNING: $results cannot be written by $(id -u); on the host: sudo chown -R \"\$(id -u):\$(id -g)\" <folder>"
+        || say "WARNING: $results cannot be written by user $user; on the host: sudo chown -R \"\$(id -u):\$(id -g)\" <folder>"
 fi
 
 command -v nvidia-smi > /dev/null && nvidia-smi -L > /dev/null 2>&1 && touch "${root:-}/tmp/.sdcnet-gpu" 2> /dev/null

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Healthy: results can be written, their disk has room for a checkpoint, and the GPU that was there at the start still is.
+# Healthy: the disk of the results has room for a checkpoint, and the GPU that was there at the start still is.
 results=${SDCNET_HOME:-/SDC-Net_use}/work_dirs
 free=$(df --output=avail -k "$results" | tail -n 1)
 if [ "${free:-0}" -lt 1048576 ]; then

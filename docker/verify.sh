@@ -76,6 +76,10 @@ pass "conda activate is harmless"
 in_image --user 4321:4321 -v "$use:/SDC-Net_use" -- id -u > "$log" 2>&1
 expect 4321 "$log"
 pass "--user is honoured"
+# shellcheck disable=SC2016
+in_image "${mounts[@]}" -- bash -lc 'touch configs/mine.py && [ -w "$(python -c "import site; print(site.getsitepackages()[0])")" ]' \
+    > "$log" 2>&1 || { cat "$log"; fail "the owner cannot edit or install"; }
+pass "a login shell has Python, and the owner may edit the code and install packages"
 
 # ---- data, training, testing, inference ----
 config=configs/sdcnet/sdcnetplus_r18-d8_256x256_demo_synthetic.py

@@ -33,7 +33,9 @@ def test_the_compose_file() -> None:
 
 
 def test_the_dev_container() -> None:
-    settings = json.loads((ROOT / ".devcontainer/devcontainer.json").read_text())
+    text = (ROOT / ".devcontainer/devcontainer.json").read_text()
+    assert not re.search(r"\$\{[^}]*\$\{", text), "a variable inside of another is not replaced"
+    settings = json.loads(text)
     assert settings["workspaceFolder"] == "/app"
     assert (ROOT / ".devcontainer" / settings["build"]["dockerfile"]).is_file()
     assert settings["customizations"]["vscode"]["extensions"] == ["ms-python.python", "charliermarsh.ruff"]
