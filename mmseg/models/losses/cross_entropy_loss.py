@@ -84,10 +84,10 @@ class CrossEntropyLoss(SegmentationLoss):
         if weight is None and reduction != "none" and pred.shape == target.shape and pred.ndim == 4 and not target.is_signed():
             return self._counted(pred, target, avg_factor, reduction, ignore_index)
         targets, valid = channel_targets("CrossEntropyLoss", pred, target, ignore_index)
-        values = F.binary_cross_entropy_with_logits(
-            pred, targets, pos_weight=self._per_channel(self.pos_weight, pred), reduction="none")
+        pos_weight = None if self.pos_weight is None else self._per_channel(self.pos_weight, pred)
+        values = F.binary_cross_entropy_with_logits(pred, targets, pos_weight=pos_weight, reduction="none")
         if self.channel_weight is not None:
-            values = values * pred.new_tensor(self.channel_weight).view(-1, *[1] * (pred.ndim - 2))
+            values = values * self._per_channel(self.channel_weight, pred)
         weights = valid if weight is None else pixel_weights(weight, pred) * valid
         if reduction == "mean" and avg_factor is None and self.avg_non_ignore:
             avg_factor = valid.expand_as(pred).sum()
@@ -136,5 +136,5 @@ class CrossEntropyLoss(SegmentationLoss):
         class_weight = None if self.class_weight is None else pred.new_tensor(self.class_weight)
         return F.binary_cross_entropy_with_logits(masks, target.to(pred.dtype), class_weight)[None]
 
-    def _per_channel(self, values: float | Sequence[float] | None, pred: Tensor) -> Tensor | None:
-        return None if values is None else pred.new_tensor(values).view(-1, *[1] * (pred.ndim - 2))
+    def _per_channel(self, values: float | Sequence[float], pred: Tensor) -> Tensor:
+        return pred.new_tensor(values).view(-1, *[1] * (pred.ndim - 2))
