@@ -15,22 +15,23 @@ side_loss = [
     dict(loss_weight=0.4, **pixel_loss),
     dict(type='LesionDiceLoss', use_sigmoid=True, loss_name='loss_dice', loss_weight=0.4)
 ]
+aspp_head = dict(
+    type='RefineASPPHead',
+    in_channels=512,
+    in_index=3,
+    channels=128,
+    dilations=(1, 12, 24, 36),
+    num_classes=4,
+    multi_label=True,
+    norm_cfg=norm_cfg,
+    loss_decode=side_loss)
 model = dict(
     backbone=dict(
         depth=18,
         init_cfg=dict(
             type='Pretrained', checkpoint='{{$SDCNET_HOME:.}}/model/resnet18_8xb32_in1k_20210831-fbbb1da6.pth')),
     decode_head=[
-        dict(
-            type='RefineASPPHead',
-            in_channels=512,
-            in_index=3,
-            channels=128,
-            dilations=(1, 12, 24, 36),
-            num_classes=4,
-            multi_label=True,
-            norm_cfg=norm_cfg,
-            loss_decode=side_loss),
+        aspp_head,
         dict(
             type='ISDHead',
             in_channels=3,

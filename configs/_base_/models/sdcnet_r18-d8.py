@@ -1,6 +1,6 @@
 # SDC-Net: a ResNet-18 on the reduced image and a ShallowNet on the image's detail, joined by DSWM at strides 16 and 8, one
 # sigmoid channel a lesion. This project's own design under that name (docs/sdcnet.md).
-# Backbone's depth, losses and auxiliary head are the baseline's.
+# Backbone's depth, first head, losses and auxiliary head are the baseline's.
 _base_ = ['./isdnet_r18-d8.py']
 model = dict(
     type='SDCNet',
@@ -8,16 +8,7 @@ model = dict(
     # A plain ResNet-18, so that every tensor of the named file but its classifier is used.
     backbone=dict(type='ResNet'),
     decode_head=[
-        dict(
-            type='RefineASPPHead',
-            in_channels=512,
-            in_index=3,
-            channels=128,
-            dilations=(1, 12, 24, 36),
-            num_classes=4,
-            multi_label=True,
-            norm_cfg={{_base_.norm_cfg}},
-            loss_decode={{_base_.side_loss}}),
+        {{_base_.aspp_head}},
         dict(
             type='DSWMHead',
             in_channels=3,

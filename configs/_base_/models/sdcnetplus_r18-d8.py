@@ -1,17 +1,8 @@
-# SDC-Net+: SDC-Net with a DSWM stage, and the classifier, at stride 4. Both heads are restated because merging replaces lists.
+# SDC-Net+: SDC-Net with a DSWM stage, and the classifier, at stride 4. The list is restated because merging replaces it.
 _base_ = ['./sdcnet_r18-d8.py']
 model = dict(
     decode_head=[
-        dict(
-            type='RefineASPPHead',
-            in_channels=512,
-            in_index=3,
-            channels=128,
-            dilations=(1, 12, 24, 36),
-            num_classes=4,
-            multi_label=True,
-            norm_cfg={{_base_.norm_cfg}},
-            loss_decode={{_base_.side_loss}}),
+        {{_base_.aspp_head}},
         dict(
             type='DSWMHead',
             in_channels=3,
