@@ -9,7 +9,7 @@ import time
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import mmengine
 import numpy as np
@@ -35,6 +35,7 @@ from mmseg.engine.resuming import (
     resume_candidates,
     state_differences,
 )
+from mmseg.models import BaseSegmentor
 from mmseg.registry import RUNNERS
 from mmseg.utils.device import default_device, distributed_backend
 from mmseg.utils.errors import UserError
@@ -282,7 +283,7 @@ class LesionRunner(Runner):
             config_json=json.dumps(self.cfg.to_dict()),
             classes=list(info["classes"]),
             palette=[list(colour) for colour in info["palette"]],
-            thresholds=dict.fromkeys(info["classes"], 0.5),
+            thresholds=self.bare_model.lesion_thresholds(info["classes"]),
             metrics={name: float(value) for name, value in (metrics or {}).items()},
             init=getattr(self, "init_source", None) or getattr(self.bare_model.backbone, "init_source", "scratch"),
             versions=dict(
@@ -293,9 +294,9 @@ class LesionRunner(Runner):
         return json.loads(json.dumps(meta))
 
     @property
-    def bare_model(self) -> nn.Module:
+    def bare_model(self) -> BaseSegmentor:
         """The model without what wraps it for distributed training."""
-        return self.model.module if is_model_wrapper(self.model) else self.model
+        return cast(BaseSegmentor, self.model.module if is_model_wrapper(self.model) else self.model)
 
 
 def _lay_out(model: nn.Module, order: torch.memory_format) -> None:

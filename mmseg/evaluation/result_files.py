@@ -47,6 +47,7 @@ def write_results(
         null=dict(AUPR11=quantised) if quantised else {},
         intervals_95=intervals,
         tuned=_tuned(results, thresholds),
+        best_dice={lesion: _best_dice(histogram) for lesion, histogram in zip(classes, pooled, strict=True)},
         regions=_regions(results, classes),
         curves={lesion: _curve(histogram) for lesion, histogram in zip(classes, pooled, strict=True)},
         version=__version__,
@@ -90,6 +91,12 @@ def _tuned(results: Sequence[dict], thresholds: Mapping[str, float]) -> dict[str
     present = lesion > 0
     tuned["mean"] = {f"{s}_tuned": _number(v[present].mean()) if present.any() else None for s, v in arrays.items()}
     return tuned
+
+
+def _best_dice(histogram: ScoreHistogram) -> dict[str, float] | None:
+    """What the best threshold for these very images would reach."""
+    best = histogram.best_dice()
+    return best and dict(threshold=best[0], Dice=best[1])
 
 
 def _regions(results: Sequence[dict], classes: Sequence[str]) -> dict[str, Any]:

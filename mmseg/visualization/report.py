@@ -44,6 +44,7 @@ def write_report(folder: str | Path, pictures: ReportPictures, about: Mapping[st
         f"<h1>Lesion segmentation: test results</h1><p>{details['images']} images, {escape(details['threshold'])}, "
         f"{escape(details['pooling'])}; mmseg {escape(details['version'])}</p>",
         _section("Scores", _score_table(scores, details)),
+        _section("Thresholds", _threshold_table(lesions, details)),
         _section("Precision and recall, pixels", _pr_curves(lesions, details)),
         _section("Free response: lesions found against false alarms", _froc_curves(lesions, details)),
         _section("Worst and best images", _pictures(lesions, rows, pictures)),
@@ -84,6 +85,19 @@ def _score_table(scores: dict, details: dict) -> str:
         notes.append(f"n/a: no true pixel of {', '.join(details['absent'])} in this set; left out of the mean.")
     notes += [f"{name}: {reason}." for name, reason in details["null"].items()]
     return "".join(lines) + f"</tbody></table></div><p class=note>{escape(' '.join(notes))}</p>"
+
+
+def _threshold_table(lesions: Sequence[str], details: dict) -> str:
+    head = "".join(f"<th>{name}</th>" for name in ("lesion", "stored in the model", "Dice", "best for these images", "Dice"))
+    lines = [f"<div class=wide><table><thead><tr>{head}</tr></thead><tbody>"]
+    for lesion in lesions:
+        mine, best = details["tuned"][lesion], details["best_dice"][lesion]
+        cells = [f"{mine['threshold']:.3f}", "n/a", "n/a", "n/a"]
+        if best:
+            cells[1:] = f"{100 * mine['Dice_tuned']:.2f}", f"{best['threshold']:.3f}", f"{100 * best['Dice']:.2f}"
+        lines.append("".join(["<tr>", *(f"<td>{escape(cell)}</td>" for cell in (lesion, *cells)), "</tr>"]))
+    note = "The best threshold for these images flatters on them: choose on images held out of training (docs/metrics.md)."
+    return "".join(lines) + f"</tbody></table></div><p class=note>{note}</p>"
 
 
 def _pr_curves(lesions: Sequence[str], details: dict) -> str:

@@ -218,6 +218,22 @@ def test_the_models_own_thresholds(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "metrics.json").read_text())["MA"]["Dice"] == pytest.approx(reference(pairs, 0)["Dice"])
 
 
+def test_the_best_threshold_is_that_of_a_search(tmp_path: Path) -> None:
+    """Against the Dice of the k likeliest pixels, for every k."""
+    pairs = random_pairs()
+    for _, truth in pairs:
+        truth[3] = 0
+    evaluate(pairs, tmp_path)
+    best = json.loads((tmp_path / "details.json").read_text())["best_dice"]
+    assert best["SE"] is None
+    for c, lesion in enumerate(LESIONS[:3]):
+        truth, probabilities = (np.concatenate([pair[i][c].ravel() for pair in pairs]) for i in (1, 0))
+        hits = np.cumsum(truth[np.argsort(-probabilities)])
+        assert best[lesion]["Dice"] == pytest.approx((2 * hits / (np.arange(len(hits)) + 1 + hits[-1])).max())
+        assert best[lesion]["Dice"] == pytest.approx(reference(pairs, c, best[lesion]["threshold"])["Dice"])
+        assert best[lesion]["Dice"] > reference(pairs, c)["Dice"] + 0.01, "nothing to choose"
+
+
 def test_aupr11_rewards_silence(tmp_path: Path) -> None:
     """The worked example of docs/metrics.md: never above 0.1, and no better than chance, yet half of the points."""
     random = np.random.RandomState(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -180,6 +181,26 @@ def test_a_wrong_number_of_thresholds_is_named(small: nn.Module) -> None:
     small.test_cfg["thresholds"] = [0.5, 0.5]
     with pytest.raises(ValueError, match="got 2 numbers, expected one for all or one for each of the 4 lesions"):
         small.predict(torch.randn(1, 3, 64, 64))
+
+
+@pytest.mark.parametrize(("stated", "expected"), [({}, 0.5), (dict(thresholds=None), 0.5), (dict(thresholds=0.3), 0.3)])
+def test_one_threshold_for_all_lesions(small: nn.Module, stated: dict[str, Any], expected: float) -> None:
+    small.test_cfg.update(stated)
+    assert small.lesion_thresholds(("a", "b", "c", "d")) == dict.fromkeys("abcd", expected)
+
+
+def test_a_threshold_that_is_no_probability_is_named(small: nn.Module) -> None:
+    small.test_cfg["thresholds"] = [0.5, 50, 0.5, 0.5]
+    with pytest.raises(ValueError, match=r"got \[0.5, 50.0, 0.5, 0.5\], expected probabilities from 0 to 1"):
+        small.lesion_thresholds(("a", "b", "c", "d"))
+
+
+@pytest.mark.parametrize("name", ["sdcnet", "sdcnet-softmax"])
+def test_thresholds_are_checked_when_a_model_is_built(name: str) -> None:
+    for thresholds in ([0.5] * 4, 0.5):
+        build({**SEGMENTORS[name], "test_cfg": dict(thresholds=thresholds)})
+    with pytest.raises(ValueError, match="got 5 numbers"):
+        build({**SEGMENTORS[name], "test_cfg": dict(thresholds=[0.5] * 5)})
 
 
 def test_flips_are_averaged(small: nn.Module) -> None:

@@ -265,7 +265,8 @@ class TestRuns:
     def test_train_and_test_in_the_default_folders(
         self, call: Call, home: Path, tiny: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        once = ["train_cfg.max_iters=1", "param_scheduler=[]", "experiment_name=cli_train"]
+        once = ["train_cfg.max_iters=1", "param_scheduler=[]", "experiment_name=cli_train",
+                "model.test_cfg.thresholds=[0.1,0.2,0.3,0.4]"]
         assert call("train.py", tiny, "--resume", "--cfg-options", *once) == 0
         work_dir = home / "work_dirs/tiny"
         assert f"checkpoint  {work_dir / 'latest.pth'}" in capsys.readouterr().out
@@ -277,6 +278,8 @@ class TestRuns:
         assert {frozenset(values) for values in scores.values()} == {
             frozenset({"IoU", "Dice", "sensitivity", "precision", "AP", "AUPR11"})
         }
+        tuned = json.loads(results.with_name("details.json").read_text())["tuned"]
+        assert [tuned[lesion]["threshold"] for lesion in ("MA", "HE", "EX", "SE")] == [0.1, 0.2, 0.3, 0.4]  # the checkpoint's
         assert len(list((home / "show").glob("*_overlay.png"))) == 3
         assert f"report      {results.with_name('report.html')}" in (printed := capsys.readouterr().out)
         assert f"metrics     {results}" in printed

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ import torch
 from mmengine.structures import PixelData
 from PIL import Image
 
+from mmseg.apis import init_model
+from mmseg.engine.hooks.report_hook import ReportHook
 from mmseg.evaluation import LesionMetric
 from mmseg.structures import LESIONS, SegDataSample
 from mmseg.visualization import ReportPictures, write_report
@@ -73,8 +76,16 @@ def test_scores_with_their_intervals(page: str, folder: Path) -> None:
         for name, value in scores[lesion].items():
             low, high = details["intervals_95"][lesion][name]
             assert f"<td>{100 * value:.2f}<small>{100 * low:.1f} to {100 * high:.1f}</small></td>" in page
-    assert page.count("<td>n/a</td>") == 6
+    assert page.count("<td>n/a</td>") == 6 + 3
     assert "no true pixel of SE in this set" in page
+
+
+def test_thresholds(page: str, folder: Path) -> None:
+    details = json.loads((folder / "details.json").read_text())
+    for lesion in ("MA", "HE", "EX"):
+        mine, best = details["tuned"][lesion], details["best_dice"][lesion]
+        assert f"<td>{lesion}</td><td>0.500</td><td>{100 * mine['Dice_tuned']:.2f}</td><td>{best['threshold']:.3f}</td>" in page
+        assert best["Dice"] >= mine["Dice_tuned"]
 
 
 def test_curves_and_pictures(page: str) -> None:
@@ -171,3 +182,21 @@ def test_in_a_browser(page: str, chromium: str, tmp_path: Path) -> None:
     assert found["shown"] == {"photograph": [], **{view: [f"layer {view}"] for view in ("truth", "prediction", "error")}}
     assert found["pictures"] is True
     assert found["wide"] <= 0
+
+
+@pytest.mark.parametrize(("of_metric", "of_model", "expected"), [
+    ({}, None, [0.1, 0.1, 0.1, 0.1]), ({}, [0.2, 0.3, 0.4, 0.5], [0.2, 0.3, 0.4, 0.5]),
+    ({"HE": 0.9}, [0.2, 0.3, 0.4, 0.5], [0.2, 0.9, 0.4, 0.5]),
+])
+def test_the_nearest_thresholds_go_first(
+    trained: Path, of_metric: dict[str, float], of_model: list[float] | None, expected: list[float]
+) -> None:
+    """The metric's, then those of the config's model, then those in the checkpoint."""
+    model = init_model(None, trained, device="cpu")
+    if of_model:
+        model.test_cfg["thresholds"] = of_model
+    metric = LesionMetric(thresholds=of_metric)
+    metric.dataset_meta = dict(classes=LESIONS)
+    runner = SimpleNamespace(bare_model=model, test_evaluator=SimpleNamespace(metrics=[metric]))
+    ReportHook("unused").after_load_checkpoint(runner, dict(meta=dict(thresholds=dict.fromkeys(LESIONS, 0.1))))
+    assert [metric.thresholds[lesion] for lesion in LESIONS] == expected

@@ -32,10 +32,13 @@ class ReportHook(Hook):
         self._pictures = ReportPictures()
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
-        """Thresholds in the config go before those in the checkpoint."""
+        """Thresholds of the metric go before those of the config's model, and these before those in the checkpoint."""
+        model, stored = runner.bare_model, checkpoint.get("meta", {}).get("thresholds", {})
         for metric in runner.test_evaluator.metrics:
             if isinstance(metric, LesionMetric):
-                metric.thresholds = {**checkpoint.get("meta", {}).get("thresholds", {}), **metric.thresholds}
+                stated = "thresholds" in model.test_cfg and not model.is_argmax
+                own = model.lesion_thresholds(metric.dataset_meta["classes"]) if stated else stored
+                metric.thresholds = {**own, **metric.thresholds}
 
     def after_test_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Keep the images of one batch, at their working size."""

@@ -159,6 +159,15 @@ class BaseSegmentor(BaseModel):
             return probabilities > 0.5
         return sample.pred_sem_seg.data == torch.arange(len(probabilities), device=probabilities.device).view(-1, 1, 1)
 
+    def lesion_thresholds(self, classes: Sequence[str]) -> dict[str, float]:
+        """``test_cfg.thresholds`` by lesion; 0.5 where there are none.
+
+        Raises:
+            ValueError: neither one number for all nor one a lesion, or a number is no probability.
+        """
+        limits = self.test_cfg.get("thresholds", 0.5)
+        return dict(zip(classes, _limits(0.5 if limits is None else limits, len(classes)).tolist(), strict=True))
+
     def lesion_probabilities(self, logits: Tensor) -> Tensor:
         """Logits ``(B, num_classes, H, W)`` to probabilities of the lesions (of all classes without thresholds), float32."""
         logits = logits.float()
@@ -183,10 +192,7 @@ class BaseSegmentor(BaseModel):
     def _index_map(self, probability: Tensor, limits: float | Sequence[float] | None) -> Tensor:
         if limits is None:
             return probability.argmax(dim=0, keepdim=True).to(torch.uint8)
-        thresholds = torch.as_tensor(limits, dtype=torch.float32, device=probability.device)
-        if thresholds.numel() not in (1, probability.shape[0]):
-            raise ValueError(f"test_cfg.thresholds: got {thresholds.numel()} numbers, expected one for all or one for each of "
-                             f"the {probability.shape[0]} lesions")
+        thresholds = _limits(limits, len(probability)).to(probability)
         seen = torch.where(probability > thresholds.view(-1, 1, 1), probability, -1.0)
         best, index = seen.max(dim=0, keepdim=True)
         return ((index + 1) * (best >= 0)).to(torch.uint8)
@@ -222,6 +228,17 @@ def _starts(size: int, crop: int, stride: int) -> list[int]:
     """First pixels of the crops along one side, such that they cover it and none exceeds it."""
     last = max(size - crop, 0)
     return [*range(0, last, stride), last]
+
+
+def _limits(limits: float | Sequence[float], lesions: int) -> Tensor:
+    """Thresholds ``(lesions,)``, float64."""
+    numbers = torch.as_tensor(limits, dtype=torch.float64).flatten()
+    if len(numbers) not in (1, lesions):
+        raise ValueError(f"test_cfg.thresholds: got {len(numbers)} numbers, expected one for all or one for each of the "
+                         f"{lesions} lesions")
+    if not ((numbers >= 0) & (numbers <= 1)).all():
+        raise ValueError(f"test_cfg.thresholds: got {numbers.tolist()}, expected probabilities from 0 to 1")
+    return numbers.expand(lesions)
 
 
 def _check_test_cfg(test_cfg: ConfigType) -> None:

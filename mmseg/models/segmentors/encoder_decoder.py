@@ -50,6 +50,9 @@ class EncoderDecoder(BaseSegmentor):
         self._build_heads(decode_head)
         if self.multi_label and self.is_argmax:
             raise ValueError("test_cfg.thresholds: got None, expected numbers from 0 to 1 for a head with multi_label=True")
+        if not self.is_argmax:  # a wrong number is told now, not when the first checkpoint is written
+            lesions = self.num_classes if self.multi_label else self.num_classes - 1
+            self.lesion_thresholds([str(channel) for channel in range(lesions)])
         self.auxiliary_head: Any = _build_auxiliary(auxiliary_head)
 
     def _build_heads(self, decode_head: Any) -> None:
