@@ -1,4 +1,4 @@
-"""The ablation of docs/sdcnet.md: every row is one training on fold 0 of IDRiD_cv, scored on the images it left out.
+"""The ablation of docs/sdcnet.md: trainings on fold 0 of IDRiD_cv, scored in one way or more on the images left out.
 
 Rows are trained one after the other, each by tools/train.py with --resume, so that a stopped ablation goes on where it was; a row
 that has its scores is not trained again. Nothing reads the test images.
@@ -19,40 +19,52 @@ from pathlib import Path
 from _record import write_record
 
 ROOT = Path(__file__).resolve().parents[1]
+TEST_SIZE = "test_dataloader.dataset.size"
 UNIFORM = "data_preprocessor.train_transforms.0.lesion_prob=0"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One training.
+    """One training and one way of scoring it.
 
     Args:
         name: of the row; its folder is ``<name>_seed<seed>``.
         config: below ``configs/``, without ``_512x512_2500_IDRiD_cv.py``.
-        options: for ``--cfg-options``.
+        options: of the training, for ``--cfg-options``.
         seed: of weights, order and augmentation.
+        trained: name of the row whose training is scored; default: its own.
+        test_options: of ``tools/test.py``.
     """
 
     name: str
     config: str
     options: tuple[str, ...] = ()
     seed: int = 0
+    trained: str = ""
+    test_options: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
         return f"{self.name}_seed{self.seed}"
 
+    @property
+    def _path(self) -> str:
+        return f"configs/{self.config}_512x512_2500_IDRiD_cv.py"
+
+    def _run(self, folder: Path) -> Path:
+        return folder / f"{self.trained or self.name}_seed{self.seed}"
+
     def train(self, folder: Path) -> list[str]:
-        """The command that trains it, or goes on with it."""
-        config = f"configs/{self.config}_512x512_2500_IDRiD_cv.py"
+        """The command that trains it, or goes on with it, or sees that it is done."""
         options = ["--cfg-options", *self.options] if self.options else []
-        return ["tools/train.py", config, "--work-dir", str(folder / self.key), "--seed", str(self.seed), "--resume", *options]
+        where = ["--work-dir", str(self._run(folder)), "--seed", str(self.seed), "--resume"]
+        return ["tools/train.py", self._path, *where, *options]
 
     def test(self, folder: Path) -> list[str]:
         """The command that scores its last iteration."""
-        run = folder / self.key
-        config = f"configs/{self.config}_512x512_2500_IDRiD_cv.py"
-        return ["tools/test.py", config, str(run / "latest.pth"), "--work-dir", str(run), "--out", str(run / "test")]
+        checkpoint, own = self._run(folder) / "latest.pth", folder / self.key
+        where = ["--work-dir", str(own), "--out", str(own / "test")]
+        return ["tools/test.py", self._path, str(checkpoint), *where, *self.test_options]
 
 
 ROWS = (
@@ -64,6 +76,10 @@ ROWS = (
     Row("isdnet", "isdnet/isdnet_r18-d8"),
     Row("softmax", "isdnet/isdnet_r18-d8_softmax", (UNIFORM,), seed=1),
     Row("sdcnetplus", "sdcnet/sdcnetplus_r18-d8", seed=1),
+    Row("ema", "sdcnet/sdcnetplus_r18-d8_ema", seed=1),
+    Row("flips", "sdcnet/sdcnetplus_r18-d8", trained="sdcnetplus", test_options=("--tta",)),
+    Row("larger", "sdcnet/sdcnetplus_r18-d8", trained="sdcnetplus", test_options=("--cfg-options", f"{TEST_SIZE}=(2160,1440)")),
+    Row("smaller", "sdcnet/sdcnetplus_r18-d8", trained="sdcnetplus", test_options=("--cfg-options", f"{TEST_SIZE}=(1080,720)")),
 )
 
 COLUMNS = {
