@@ -37,7 +37,7 @@ def batch() -> dict:
 
 
 def test_all_are_found() -> None:
-    assert len(LEAVES) == 12
+    assert len(LEAVES) == 15
     assert len(BASES) == 4
 
 
