@@ -55,10 +55,14 @@ class Row:
         return folder / f"{self.trained or self.name}_seed{self.seed}"
 
     def train(self, folder: Path) -> list[str]:
-        """The command that trains it, or goes on with it, or sees that it is done."""
+        """The command that trains it, or goes on with it."""
         options = ["--cfg-options", *self.options] if self.options else []
         where = ["--work-dir", str(self._run(folder)), "--seed", str(self.seed), "--resume"]
         return ["tools/train.py", self._path, *where, *options]
+
+    def is_trained(self, folder: Path) -> bool:
+        """Whether this training was scored before, so that it has come to its end."""
+        return (self._run(folder) / "test" / "metrics.json").is_file()
 
     def test(self, folder: Path) -> list[str]:
         """The command that scores its last iteration."""
@@ -122,7 +126,7 @@ def main() -> None:
         if args.list:
             print(*(" ".join(["python", *command]) for command in commands), sep="\n")
         elif scores(row, args.folder) is None:
-            for command in commands:
+            for command in commands[row.is_trained(args.folder) :]:
                 subprocess.run([sys.executable, *command], cwd=ROOT, check=True)
     if not args.list:
         print(table(args.folder))

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -30,3 +32,26 @@ def test_a_row_with_scores_is_shown_and_not_trained(tmp_path: Path) -> None:
     lines = run("--rows", "isdnet", "--folder", str(tmp_path)).splitlines()
     assert "| isdnet | 0 | 25.0 | 25.0 | 25.0 | 25.0 | 25.0 | 50.0 | 37.5 |" in lines
     assert any(line.startswith("| sdcnetplus | 0 | not run") for line in lines)
+
+
+def test_a_training_that_was_scored_is_only_scored_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once by the row that it belongs to, then by rows that test it in another way."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import ablation
+
+    started: list[str] = []
+
+    def start(command: list[str], **_: object) -> None:
+        started.append(command[1])
+        if command[1] == "tools/test.py":
+            out = Path(command[command.index("--out") + 1])
+            out.mkdir(parents=True)
+            scores = dict.fromkeys(("AP", "Dice", "IoU"), 0.5)
+            (out / "metrics.json").write_text(json.dumps(dict.fromkeys(("MA", "HE", "EX", "SE", "mean"), scores)))
+
+    monkeypatch.setattr(ablation.subprocess, "run", start)
+    for row in ("flips", "sdcnetplus", "smaller"):
+        monkeypatch.setattr(sys, "argv", ["ablation.py", "--rows", row, "--folder", str(tmp_path)])
+        ablation.main()
+    # flips: not scored before; sdcnetplus, two seeds; smaller: what sdcnetplus has trained
+    assert started == ["tools/train.py", "tools/test.py"] * 3 + ["tools/test.py"]
