@@ -137,8 +137,7 @@ class ScoreHistogram:
         without lesion pixels. The counts are exact there; within a bin p differs by at most 2**-15 of itself.
         """
         self.merge()
-        total = self.unresolved.clone()
-        total.index_put_(((self.keys & 1).long(), _bins(self.keys >> 1)), self.counts, accumulate=True)
+        total = self._by_bin()
         other, lesion = total.flip(1).cumsum(1).flip(1)[:, 1:].double()  # without bin 0, which all pixels are in or above
         if not total[1].any():
             return None
@@ -176,10 +175,7 @@ class ScoreHistogram:
     def coarse(self, bins: int) -> np.ndarray:
         """Counts in a few bins of equal width in the logit of the probability: int64 ``(2, bins)``, lesion and other pixels."""
         self.merge()
-        total = self.unresolved.clone()
-        for flag in (0, 1):
-            mine = (self.keys & 1) == flag
-            total[flag].index_add_(0, _bins(self.keys[mine] >> 1), self.counts[mine])
+        total = self._by_bin()
         place = _coarse_bins(bins, total.device)
         summed = torch.zeros(2, bins, dtype=torch.int64, device=total.device).index_add_(1, place, total)
         return summed.flip(0).cpu().numpy()
@@ -198,6 +194,11 @@ class ScoreHistogram:
         other.keys, other.counts = state["keys"], state["counts"]
         self.add(other)
 
+    def _by_bin(self) -> Tensor:
+        """All counts of merged keys, int64 ``(2, BINS)``, without and with the lesion."""
+        place = (self.keys & 1).long(), _bins(self.keys >> 1)
+        return self.unresolved.index_put(place, self.counts, accumulate=True)
+
     def _heavy(self, total: Tensor, lesion: Tensor) -> Tensor:
         """Which bins must be resolved, for counts ``(BINS,)``: bool ``(BINS,)``."""
         above = total.flip(0).cumsum(0).flip(0) - total
@@ -207,12 +208,10 @@ class ScoreHistogram:
 
     def _thin_out(self) -> None:
         """Give up the values of bins that are light in the sum of all images."""
-        bins, lesion = _bins(self.keys >> 1), self.keys & 1
-        resolved = torch.zeros_like(self.unresolved).index_put_((lesion.long(), bins), self.counts, accumulate=True)
-        total = self.unresolved + resolved
+        total = self._by_bin()
         heavy = self._heavy(total.sum(0), total[1])
         self.unresolved = torch.where(heavy, self.unresolved, total)
-        keep = heavy[bins]
+        keep = heavy[_bins(self.keys >> 1)]
         self.keys, self.counts = self.keys[keep], self.counts[keep]
 
 

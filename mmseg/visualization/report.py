@@ -65,10 +65,15 @@ def _section(title: str, body: str) -> str:
     return f"<section><h2>{escape(title)}</h2>{body}</section>"
 
 
+def _table(names: Sequence[str], lines: Sequence[str], attributes: str = "") -> str:
+    """A table of finished lines that scrolls by itself where it is too wide."""
+    head = "".join(f"<th>{escape(name)}</th>" for name in names)
+    return f"<div class=wide><table{attributes}><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
+
+
 def _score_table(scores: dict, details: dict) -> str:
     names = list(scores["mean"])
-    head = "".join(f"<th>{escape(name)}</th>" for name in ("lesion", *names))
-    lines = [f"<div class=wide><table><thead><tr>{head}</tr></thead><tbody>"]
+    lines = []
     for lesion, values in scores.items():
         lines.append(f'<tr class="{"mean" if lesion == "mean" else ""}"><td>{escape(lesion)}</td>')
         for name in names:
@@ -84,12 +89,11 @@ def _score_table(scores: dict, details: dict) -> str:
     if details["absent"]:
         notes.append(f"n/a: no true pixel of {', '.join(details['absent'])} in this set; left out of the mean.")
     notes += [f"{name}: {reason}." for name, reason in details["null"].items()]
-    return "".join(lines) + f"</tbody></table></div><p class=note>{escape(' '.join(notes))}</p>"
+    return _table(("lesion", *names), lines) + f"<p class=note>{escape(' '.join(notes))}</p>"
 
 
 def _threshold_table(lesions: Sequence[str], details: dict) -> str:
-    head = "".join(f"<th>{name}</th>" for name in ("lesion", "stored in the model", "Dice", "best for these images", "Dice"))
-    lines = [f"<div class=wide><table><thead><tr>{head}</tr></thead><tbody>"]
+    lines = []
     for lesion in lesions:
         mine, best = details["tuned"][lesion], details["best_dice"][lesion]
         cells = [f"{mine['threshold']:.3f}", "n/a", "n/a", "n/a"]
@@ -97,7 +101,8 @@ def _threshold_table(lesions: Sequence[str], details: dict) -> str:
             cells[1:] = f"{100 * mine['Dice_tuned']:.2f}", f"{best['threshold']:.3f}", f"{100 * best['Dice']:.2f}"
         lines.append("".join(["<tr>", *(f"<td>{escape(cell)}</td>" for cell in (lesion, *cells)), "</tr>"]))
     note = "The best threshold for these images flatters on them: choose on images held out of training (docs/metrics.md)."
-    return "".join(lines) + f"</tbody></table></div><p class=note>{note}</p>"
+    names = ("lesion", "stored in the model", "Dice", "best for these images", "Dice")
+    return _table(names, lines) + f"<p class=note>{note}</p>"
 
 
 def _pr_curves(lesions: Sequence[str], details: dict) -> str:
@@ -171,9 +176,8 @@ def _figure(group: str, row: dict, channel: int, pictures: ReportPictures) -> st
 
 def _image_table(rows: Sequence[dict]) -> str:
     names = list(rows[0]) if rows else []
-    head = "".join(f"<th>{escape(name.replace('_', ' '))}</th>" for name in names)
-    body = "".join("<tr>" + "".join(f"<td>{escape(_cell(row[name]))}</td>" for name in names) + "</tr>" for row in rows)
-    return f"<div class=wide><table class=sortable><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    lines = ["<tr>" + "".join(f"<td>{escape(_cell(row[name]))}</td>" for name in names) + "</tr>" for row in rows]
+    return _table([name.replace("_", " ") for name in names], lines, " class=sortable")
 
 
 def _cell(text: Any) -> str:
