@@ -1,3 +1,3 @@
-# Two to four hours on a laptop: the comparison of README.md.
+# A schedule for a machine without a GPU; no run of it has been measured yet.
 _base_ = ['./schedule_2500.py']
 train_cfg = dict(max_iters=5000)
