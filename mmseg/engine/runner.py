@@ -36,6 +36,7 @@ from mmseg.engine.resuming import (
     state_differences,
 )
 from mmseg.models import BaseSegmentor
+from mmseg.models.layers import use_fast_weight_gradients
 from mmseg.registry import RUNNERS
 from mmseg.utils.device import default_device, distributed_backend
 from mmseg.utils.errors import UserError
@@ -85,6 +86,7 @@ class LesionRunner(Runner):
         if default_device().type != "cpu":
             return super().wrap_model(model_wrapper_cfg, model)
         model = revert_sync_batchnorm(model)
+        use_fast_weight_gradients(model)
         if not self.distributed:
             return model
         from mmengine.model import MMDistributedDataParallel

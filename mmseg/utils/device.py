@@ -10,7 +10,7 @@ from mmseg.utils.errors import UserError
 
 __all__ = [
     "default_device", "distributed_backend", "free_memory", "get_rng_state", "gpu_report", "has_native_bfloat16", "peak_memory",
-    "process_device", "reset_peak_memory", "resolve_device", "set_rng_state",
+    "prefers_planar_weight_gradients", "process_device", "reset_peak_memory", "resolve_device", "set_rng_state",
 ]
 
 
@@ -56,6 +56,11 @@ def has_native_bfloat16(device_type: str) -> bool:
     if device_type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return device_type == "cpu" and getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+
+
+def prefers_planar_weight_gradients() -> bool:
+    """Whether the CPU has AVX2 and nothing wider: where torch computes weights' gradients slowly in channels-last order."""
+    return torch.backends.cpu.get_cpu_capability() == "AVX2"
 
 
 def get_rng_state() -> dict[str, Any]:

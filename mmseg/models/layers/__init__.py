@@ -1,6 +1,7 @@
 """Layers: tensors in, tensors out; no registry, no config, no loss."""
 
 from mmseg.models.layers.conv_out import ConvOut
+from mmseg.models.layers.convolution import Conv2d, conv2d, use_fast_weight_gradients
 from mmseg.models.layers.depthwise_conv import DepthwiseConv2d
 from mmseg.models.layers.described_branch import DescribedBranch, relation
 from mmseg.models.layers.dswm import DSWM
@@ -11,6 +12,6 @@ from mmseg.models.layers.relation_aware_fusion import RelationAwareFusion
 from mmseg.models.layers.sr_decoder import SRDecoder
 
 __all__ = [
-    "DSWM", "ConvOut", "DepthwiseConv2d", "DescribedBranch", "LaplacianPyramid", "PooledConv", "RelationAwareFusion",
-    "SRDecoder", "conv_of_doubled", "relation",
+    "DSWM", "Conv2d", "ConvOut", "DepthwiseConv2d", "DescribedBranch", "LaplacianPyramid", "PooledConv", "RelationAwareFusion",
+    "SRDecoder", "conv2d", "conv_of_doubled", "relation", "use_fast_weight_gradients",
 ]

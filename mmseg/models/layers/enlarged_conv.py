@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from mmseg.models.layers.convolution import conv2d
 
 __all__ = ["conv_of_doubled"]
 
@@ -32,9 +33,9 @@ def conv_of_doubled(x: Tensor, conv: nn.Conv2d) -> Tensor:
     with torch.autocast(x.device.type, enabled=False):
         taps = _TAPS.to(conv.weight)
         kernels = torch.einsum("aur,oirs,bvs->aboiuv", taps, conv.weight, taps).flatten(0, 2)
-    bias = None if conv.bias is None else conv.bias.repeat(4)
     kernels = kernels.contiguous(memory_format=torch.channels_last)
-    return _Weave.apply(F.conv2d(x, kernels, bias, padding=1))
+    result = conv2d(x, kernels, padding=(1, 1))
+    return _Weave.apply(result if conv.bias is None else result + conv.bias.repeat(4).view(-1, 1, 1))
 
 
 class _Weave(torch.autograd.Function):
