@@ -5,7 +5,7 @@ Runs the configuration as tools/train.py would, with its own data set, in a proc
     default   as the configuration says
     float32   the same code in float32 and contiguous memory order
     plain     float32, contiguous, and as the equations read: doubled images are convolved as such, losses are made of torch's
-              own functions, and the C library gives freed memory back
+              own functions, so are all convolutions, and the C library gives freed memory back
 
     IDRID_ROOT=... python benchmarks/train_step.py [CONFIG] [--steps 8] [--json FILE] [--cfg-options KEY=VALUE ...]
 
@@ -135,6 +135,7 @@ def take_care_away() -> None:
     import torch.nn.functional as F
 
     import mmseg.engine.runner
+    import mmseg.models.layers.convolution
     import mmseg.models.layers.sr_decoder
     import mmseg.models.losses.cross_entropy_loss
     import mmseg.models.losses.dice_loss
@@ -147,6 +148,7 @@ def take_care_away() -> None:
         return SoftCounts(*(term.sum((2, 3)) for term in terms))
 
     mmseg.engine.runner.keep_freed_memory = lambda: False
+    mmseg.models.layers.convolution.prefers_planar_weight_gradients = lambda: False
     mmseg.models.layers.sr_decoder.conv_of_doubled = lambda x, conv: conv(F.interpolate(x, scale_factor=2, mode="nearest"))
     mmseg.models.losses.cross_entropy_loss.soft_counts = plain_counts
     mmseg.models.losses.dice_loss.soft_counts = plain_counts
