@@ -16,6 +16,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--out-dir", metavar="DIR", help="default: $SDCNET_HOME/output_img")
     parser.add_argument("--device", help="cpu, cuda:0, ... (default: a GPU where there is one)")
     parser.add_argument("--save-probabilities", action="store_true", help="write <name>.npz, float32 (4, H, W), too")
+    parser.add_argument("--no-overlay", action="store_true", help="leave out <name>_overlay.png, nearly all of the disk")
     parser.add_argument("--threshold", metavar="T|MA=T,HE=T,...", help="0 to 1 (default: those in the checkpoint)")
     parser.add_argument("--batch-size", type=int, default=1, help="photographs that go through the network together")
     parser.add_argument("--overwrite", action="store_true", help="segment also what the same checkpoint and options have done")
@@ -56,7 +57,8 @@ def main() -> None:
         )
         out_dir = args.out_dir or home_path("output_img")
         outcome = share.add_up(segment_files(
-            inferencer, files, out_dir, args.save_probabilities, args.batch_size, args.overwrite, (share.rank, share.world)
+            inferencer, files, out_dir, args.save_probabilities, args.batch_size, args.overwrite, (share.rank, share.world),
+            overlay=not args.no_overlay,
         ))
     if share.rank > 0:
         return

@@ -81,10 +81,12 @@ def segment_files(
     batch_size: int = 1,
     overwrite: bool = False,
     share: tuple[int, int] = (0, 1),
+    overlay: bool = True,
 ) -> Outcome:
     """Segment files and write their results, with a line of progress each; a file that cannot be read is told and passed over.
 
-    A photograph is done when its results stand there, whole, made from the same file (path, size, time), weights and settings.
+    A photograph is done when its results stand there, whole, made from the same file (path, size, time), weights and settings;
+    an overlay more than was asked for does no harm.
 
     Args:
         inferencer: that segments.
@@ -94,6 +96,7 @@ def segment_files(
         batch_size: photographs that go through the network together.
         overwrite: segment also what is done.
         share: ``(i, n)``: of n processes this is the i-th, from 0; it takes every n-th file.
+        overlay: write these, too.
 
     Returns:
         what became of this process's files.
@@ -110,7 +113,8 @@ def segment_files(
     outcome, todo = Outcome(), []
     for path, name in list(zip(files, output_names(files), strict=True))[share[0] :: share[1]]:
         made_from = dict(photograph=_identity(path), settings=settings)
-        if not overwrite and is_complete(result_paths(out_dir, name, inferencer.classes, save_probabilities), made_from):
+        paths = result_paths(out_dir, name, inferencer.classes, save_probabilities, overlay)
+        if not overwrite and is_complete(paths, made_from):
             outcome.kept += 1
         else:
             todo.append((path, name, made_from))
@@ -129,7 +133,7 @@ def segment_files(
         found = inferencer(images, batch_size, progress=False) if images else ()
         for (path, name, made_from), segmentation in zip(batch, found, strict=True):
             segmentation.path = path
-            write_results(segmentation, out_dir, name, about, save_probabilities, made_from)
+            write_results(segmentation, out_dir, name, about, save_probabilities, made_from, overlay)
             outcome.segmented += 1
         done = min(first + batch_size, len(todo))
         left = (time.monotonic() - start) / done * (len(todo) - done)

@@ -31,10 +31,13 @@ def summarise(found: Segmentation) -> dict[str, dict[str, float | int]]:
     return summary
 
 
-def result_paths(out_dir: str | Path, name: str, classes: Sequence[str], save_probabilities: bool = False) -> list[Path]:
-    """The files of one photograph: overlay, index map, one mask a lesion, with ``save_probabilities`` the archive; JSON last."""
-    endings = ["_overlay.png", "_mask.png", *(f"_{lesion}.png" for lesion in classes)]
-    return [Path(out_dir, name + ending) for ending in (*endings, *([".npz"] if save_probabilities else []), ".json")]
+def result_paths(
+    out_dir: str | Path, name: str, classes: Sequence[str], save_probabilities: bool = False, overlay: bool = True
+) -> list[Path]:
+    """The files of one photograph: index map, one mask a lesion, where wanted the overlay and the archive; JSON last."""
+    endings = ["_mask.png", *(f"_{lesion}.png" for lesion in classes)]
+    endings += ["_overlay.png"] * overlay + [".npz"] * save_probabilities + [".json"]
+    return [Path(out_dir, name + ending) for ending in endings]
 
 
 def is_complete(paths: Sequence[Path], made_from: dict[str, Any]) -> bool:
@@ -58,11 +61,13 @@ def write_results(
     checkpoint: dict[str, Any],
     save_probabilities: bool = False,
     made_from: dict[str, Any] | None = None,
+    overlay: bool = True,
 ) -> list[Path]:
     """Write the pictures, masks and numbers of one photograph.
 
     They are written to a folder ``.<name>.part`` and moved when all are whole, the JSON file last: where it stands, the others
-    do, and belong to it. A JSON file of an earlier time goes before the first of the others is replaced.
+    do, and belong to it. A JSON file of an earlier time goes before the first of the others is replaced, and so does an overlay
+    of an earlier time that would not be replaced, since it may show other masks.
 
     Args:
         found: what was segmented.
@@ -71,21 +76,23 @@ def write_results(
         checkpoint: what describes the model, written into the JSON file.
         save_probabilities: write ``<name>.npz`` with ``probabilities`` float32 ``(C, H, W)``, too.
         made_from: of JSON's types, for :func:`is_complete`.
+        overlay: write ``<name>_overlay.png``, the largest of the files and the slowest.
 
     Returns:
-        the paths written: ``<name>_overlay.png``, ``<name>_mask.png`` (index map, with the palette of the data set),
-        ``<name>_<LESION>.png`` (0/255), if asked for ``<name>.npz``, and ``<name>.json``.
+        the paths written: ``<name>_mask.png`` (index map, with the palette of the data set), ``<name>_<LESION>.png`` (0/255),
+        ``<name>_overlay.png`` and ``<name>.npz`` where asked for, and ``<name>.json``.
 
     Raises:
         UserError: the folder cannot be written.
     """
-    paths = result_paths(out_dir, name, found.classes, save_probabilities)
+    paths = result_paths(out_dir, name, found.classes, save_probabilities, overlay)
     part = Path(out_dir, f".{name}.part")
-    overlay, indexed, *masks = (part / path.name for path in paths)
+    indexed, *masks = (part / path.name for path in paths)
     try:
         part.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor() as pool:  # OpenCV and zlib let go of the interpreter
-            jobs = [pool.submit(_write_overlay, overlay, found), pool.submit(_write_indexed, indexed, found)]
+            jobs = [pool.submit(_write_overlay, part / f"{name}_overlay.png", found)] if overlay else []
+            jobs += [pool.submit(_write_indexed, indexed, found)]
             jobs += [pool.submit(_write_mask, path, mask) for path, mask in zip(masks, found.masks, strict=False)]
             lesions = summarise(found)
             for job in jobs:
@@ -102,7 +109,8 @@ def write_results(
             made_from=made_from,
         )
         (part / f"{name}.json").write_text(json.dumps(report, indent=2) + "\n")
-        paths[-1].unlink(missing_ok=True)
+        for earlier in (paths[-1], Path(out_dir, f"{name}_overlay.png")):
+            earlier.unlink(missing_ok=True)
         for path in paths:
             (part / path.name).replace(path)
         shutil.rmtree(part)

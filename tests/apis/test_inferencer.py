@@ -218,6 +218,18 @@ class TestGoingOn:
         assert self.again(inferencer, photographs, done) == (1, 2)
         assert contents(done) == before
 
+    def test_without_overlays(self, inferencer: LesionInferencer, photographs: list[Path], done: Path) -> None:
+        before = contents(done)
+        pictures = list(done.glob("*_overlay.png"))
+        assert self.again(inferencer, photographs, done, overlay=False) == (0, 3)
+        assert contents(done) == before  # one too many does no harm
+        assert self.again(inferencer, photographs, done, overlay=False, overwrite=True) == (3, 0)
+        assert {path: before[path] for path in before if not path.endswith("_overlay.png")} == contents(done)
+        assert self.again(inferencer, photographs, done, overlay=False) == (0, 3)
+        assert len(pictures) == 3 and not any(path.exists() for path in pictures)
+        assert self.again(inferencer, photographs, done) == (3, 0)
+        assert contents(done) == before
+
     def test_half_a_report_is_none(self, inferencer: LesionInferencer, photographs: list[Path], done: Path) -> None:
         report = done / f"{photographs[0].stem}.json"
         for text in (report.read_text()[:40], "[]", ""):
