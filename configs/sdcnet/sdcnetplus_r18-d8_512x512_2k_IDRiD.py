@@ -6,3 +6,4 @@ _base_ = [
     '../default_runtime.py'
 ]
 default_hooks = dict(checkpoint=dict(interval=250))
+model = dict(test_cfg=dict(thresholds=(0.15, 0.30, 0.16, 0.48)))  # of the highest Dice on fold 0, not of these images (docs/sdcnet.md)

@@ -100,8 +100,7 @@ class LesionInferencer:
         native = has_native_bfloat16(next(self.model.parameters()).device.type)
         self.dtype = dtype if dtype != "auto" else "bfloat16" if native else "float32"
         self.classes, self.palette = self.model.shown_classes(self.model.dataset_meta)
-        tuned = self.model.checkpoint_meta.get("thresholds", {})
-        self.thresholds: dict[str, float] = {} if self.model.is_argmax else dict.fromkeys(self.classes, 0.5) | tuned
+        self.thresholds: dict[str, float] = {} if self.model.is_argmax else self.model.stored_thresholds(self.classes)
         if self.model.is_argmax and thresholds:
             raise UserError(f"--threshold: got {thresholds}, expected none: in this model every pixel is of its likeliest class "
                             "(test_cfg.thresholds=None); for thresholds set numbers there, which takes channel 0 as background")

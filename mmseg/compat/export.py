@@ -125,7 +125,7 @@ def metadata(model: BaseSegmentor, preprocessing: bool) -> dict[str, Any]:
     return dict(
         classes=classes,
         palette=[list(colour) for colour in model.dataset_meta["palette"]],
-        thresholds=dict.fromkeys(classes, 0.5) | model.checkpoint_meta.get("thresholds", {}),
+        thresholds=model.stored_thresholds(classes),
         size=None if size is None else list(size),
         preprocessing="inside" if preprocessing else "image = (RGB - mean) / std",
         mean=mean, std=std, version=__version__, notice="research use, not a medical device",

@@ -69,7 +69,7 @@ def model_card(
         input=dict(
             kind="colour fundus photograph, RGB, 8 bit", size=cfg.get("test_dataloader", {}).get("dataset", {}).get("size"),
             resize="scaled by area into the box of size (width, height), its shape kept; probabilities are enlarged bilinearly"),
-        thresholds=dict.fromkeys(classes, 0.5) | meta.get("thresholds", {}),
+        thresholds=model.stored_thresholds(classes),
         protocol={key: value for key, value in details.items() if isinstance(value, str | int | float)} or None,
         metrics=results.get("metrics"), intervals_95=details.get("intervals_95"),
         intended_use=_USE, limits=_LIMITS, files=files or {},

@@ -83,6 +83,10 @@ def use_fast_weight_gradients(model: nn.Module) -> None:
     if not prefers_planar_weight_gradients():
         return
     for module in model.modules():
-        if type(module) is nn.Conv2d and max(module.kernel_size) > 1 and module.groups == 1 and module.bias is None:
-            if module.padding_mode == "zeros" and not isinstance(module.padding, str):
-                module.__class__ = Conv2d
+        if type(module) is nn.Conv2d and _gains(module):
+            module.__class__ = Conv2d
+
+
+def _gains(conv: nn.Conv2d) -> bool:
+    known = conv.groups == 1 and conv.bias is None and conv.padding_mode == "zeros" and not isinstance(conv.padding, str)
+    return known and max(conv.kernel_size) > 1

@@ -168,6 +168,10 @@ class BaseSegmentor(BaseModel):
         limits = self.test_cfg.get("thresholds", 0.5)
         return dict(zip(classes, _limits(0.5 if limits is None else limits, len(classes)).tolist(), strict=True))
 
+    def stored_thresholds(self, classes: Sequence[str]) -> dict[str, float]:
+        """Those of the checkpoint that the model was made from, by lesion; 0.5 for a lesion that it names none for."""
+        return dict.fromkeys(classes, 0.5) | self.checkpoint_meta.get("thresholds", {})
+
     def lesion_probabilities(self, logits: Tensor) -> Tensor:
         """Logits ``(B, num_classes, H, W)`` to probabilities of the lesions (of all classes without thresholds), float32."""
         logits = logits.float()
