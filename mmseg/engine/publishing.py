@@ -1,0 +1,76 @@
+"""A checkpoint that can be given to others: weights and what describes them, nothing of the machine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+import torch
+
+from mmseg.engine.checkpoint import read_checkpoint, write_checkpoint
+from mmseg.utils.errors import UserError
+from mmseg.utils.paths import make_folder
+
+__all__ = ["publish_checkpoint"]
+
+_OF_THE_RUN = ("work_dir", "load_from", "resume")
+
+
+def publish_checkpoint(source: str | Path, target: str | Path, half: bool = False) -> tuple[Path, list[str]]:
+    """Write the weights of a checkpoint to a file whose name ends in eight digits of its SHA-256, as mmsegmentation's do.
+
+    Optimiser, schedule and random state stay behind: the file serves inference, testing and ``--load-from``, not ``--resume``.
+    Of absolute paths in the configuration only the last part is kept.
+
+    Args:
+        source: checkpoint with ``state_dict``.
+        target: such as ``weights/name.pth``, which becomes ``weights/name-<8 digits>.pth``.
+        half: convolution kernels in float16; they become float32 again when they are loaded. Everything of one dimension
+            (normalisation, biases) stays as it is.
+
+    Returns:
+        the file, and a line for everything in the configuration that was changed.
+
+    Raises:
+        UserError: no such checkpoint, a weight that float16 cannot hold, or the file cannot be written.
+    """
+    checkpoint, target = read_checkpoint(source), Path(target)
+    if target.suffix != ".pth":
+        raise UserError(f"{target}: got a name that ends in {target.suffix!r}, expected one that ends in '.pth'")
+    weights = {name: _halved(name, tensor, source) if half else tensor for name, tensor in checkpoint["state_dict"].items()}
+    meta, lines = dict(checkpoint.get("meta") or {}), []
+    if "config_json" in meta:
+        config = json.loads(meta["config_json"])
+        lines += [f"{key}: left out" for key in _OF_THE_RUN if config.pop(key, None)]
+        meta["config_json"] = json.dumps(_without_folders(config, "", lines))
+    make_folder(target.parent, "TARGET")
+    draft = target.with_name(f".{target.stem}.draft.pth")
+    write_checkpoint(dict(state_dict=weights, meta=meta), draft)
+    with draft.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return draft.replace(target.with_name(f"{target.stem}-{digest[:8]}.pth")), lines
+
+
+def _halved(name: str, tensor: torch.Tensor, source: str | Path) -> torch.Tensor:
+    if tensor.ndim < 2 or tensor.dtype != torch.float32:
+        return tensor
+    half = tensor.half()
+    if not half.isfinite().all():
+        largest = f"{float(tensor.abs().max()):.3g}"
+        raise UserError(f"{source}: {name} holds numbers up to {largest}, which float16 cannot; leave out --half")
+    return half
+
+
+def _without_folders(value: Any, key: str, lines: list[str]) -> Any:
+    """A configuration in which absolute paths are their last part; what was changed is added to ``lines``."""
+    if isinstance(value, dict):
+        return {name: _without_folders(inner, f"{key}.{name}".lstrip("."), lines) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(inner, f"{key}.{place}", lines) for place, inner in enumerate(value)]
+    if isinstance(value, str) and (PurePosixPath(value).is_absolute() or PureWindowsPath(value).is_absolute()):
+        kind = PurePosixPath if PurePosixPath(value).is_absolute() else PureWindowsPath
+        lines.append(f"{key}: {value} became {kind(value).name}")
+        return kind(value).name
+    return value
