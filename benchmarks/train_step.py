@@ -3,6 +3,7 @@
 Runs the configuration as tools/train.py would, with its own data set, in a process of its own for each way:
 
     default   as the configuration says
+    torch     the same, with torch's own gradients of convolutions: another on a CPU with AVX2 and nothing wider
     float32   the same code in float32 and contiguous memory order
     plain     float32, contiguous, and as the equations read: doubled images are convolved as such, losses are made of torch's
               own functions, so are all convolutions, and the C library gives freed memory back
@@ -32,7 +33,7 @@ from _record import write_record  # noqa: E402
 
 MAIN_CONFIG = "configs/sdcnet/sdcnetplus_r18-d8_512x512_40k_IDRiD.py"
 PARTS = ("data", "forward", "backward", "optimiser")
-WAYS = ("default", "float32", "plain")
+WAYS = ("default", "torch", "float32", "plain")
 
 
 def measure(config_path: str, options: dict[str, Any], way: str, steps: int) -> dict[str, Any]:
@@ -54,9 +55,12 @@ def measure(config_path: str, options: dict[str, Any], way: str, steps: int) -> 
     config = load_config(config_path, options)
     config.work_dir = tempfile.mkdtemp()
     config.default_hooks = dict(logger=None, checkpoint=None)
-    if way != "default":
+    shipped = way in ("default", "torch")
+    if not shipped:
         config.optim_wrapper.update(type="OptimWrapper")
         config.optim_wrapper.pop("dtype", None)
+    if way in ("torch", "plain"):
+        take_torchs_gradients()
     if way == "plain":
         take_care_away()
     runner = build_runner(config)
@@ -66,7 +70,7 @@ def measure(config_path: str, options: dict[str, Any], way: str, steps: int) -> 
     runner._init_model_weights()
     runner._maybe_compile("train_step")
     model, wrapper, batches = runner.model, runner.optim_wrapper, iter(loop.dataloader_iterator)
-    model.train().to(memory_format=torch.channels_last if way == "default" else torch.contiguous_format)
+    model.train().to(memory_format=torch.channels_last if shipped else torch.contiguous_format)
     device = next(model.parameters()).device
 
     def now() -> float:
@@ -78,7 +82,7 @@ def measure(config_path: str, options: dict[str, Any], way: str, steps: int) -> 
         start = now()
         model.data_preprocessor.iteration = step
         data = model.data_preprocessor(next(batches), True)
-        if way != "default":
+        if not shipped:
             data["inputs"] = data["inputs"].contiguous()
         have_data = now()
         with wrapper.optim_context(model):
@@ -98,7 +102,7 @@ def measure(config_path: str, options: dict[str, Any], way: str, steps: int) -> 
         one_step(steps + 2)
     medians = {part: statistics.median(column) for part, column in zip(PARTS, zip(*times, strict=True), strict=True)}
     total = statistics.median(sum(row) for row in times)
-    limit = counter.get_total_flops() / 2 / matrix_rate(device, half=way == "default" and wrapper.dtype != "float32")
+    limit = counter.get_total_flops() / 2 / matrix_rate(device, half=shipped and wrapper.dtype != "float32")
     on_gpu = device.type == "cuda"
     peak = torch.cuda.max_memory_allocated() if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return dict(
@@ -130,12 +134,18 @@ def matrix_rate(device: Any, half: bool) -> float:
     return side**3 / min(times)
 
 
+def take_torchs_gradients() -> None:
+    """Let every convolution compute its gradients in the memory order that it is in."""
+    import mmseg.models.layers.convolution
+
+    mmseg.models.layers.convolution.prefers_planar_weight_gradients = lambda: False
+
+
 def take_care_away() -> None:
     """Put what the equations say in the place of what computes the same faster."""
     import torch.nn.functional as F
 
     import mmseg.engine.runner
-    import mmseg.models.layers.convolution
     import mmseg.models.layers.sr_decoder
     import mmseg.models.losses.cross_entropy_loss
     import mmseg.models.losses.dice_loss
@@ -148,7 +158,6 @@ def take_care_away() -> None:
         return SoftCounts(*(term.sum((2, 3)) for term in terms))
 
     mmseg.engine.runner.keep_freed_memory = lambda: False
-    mmseg.models.layers.convolution.prefers_planar_weight_gradients = lambda: False
     mmseg.models.layers.sr_decoder.conv_of_doubled = lambda x, conv: conv(F.interpolate(x, scale_factor=2, mode="nearest"))
     mmseg.models.losses.cross_entropy_loss.soft_counts = plain_counts
     mmseg.models.losses.dice_loss.soft_counts = plain_counts
