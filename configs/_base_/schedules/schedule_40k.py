@@ -1,4 +1,4 @@
-# AdamW from scratch: with SGD 0.01 the same network learns several times slower (docs/sdcnet.md).
+# AdamW, since most runs start from scratch.
 optim_wrapper = dict(
     type='AutocastOptimWrapper',
     dtype='auto',  # bfloat16 where the device computes in it itself; losses and weights stay float32
