@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from gpu_autocast import GpuAutocast
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from torch import Tensor, nn
@@ -85,6 +86,17 @@ def test_training_in_bfloat16(model: nn.Module) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         losses = model(images, samples, mode="loss")
     assert {value.dtype for value in losses.values()} == {torch.float32}
+    model.parse_losses(losses)[0].backward()
+    assert [key for key, p in model.named_parameters() if not p.grad.isfinite().all()] == []
+
+
+def test_types_agree_where_a_gpu_computes_in_float32(model: nn.Module) -> None:
+    """CUDA's autocast enlarges, sums and takes the softmax in float32; a CPU's does not."""
+    images, samples = batch(1, 97, 131, model.multi_label)
+    with torch.autocast("cpu", torch.bfloat16), GpuAutocast():
+        losses = model(images, samples, mode="loss")
+        with torch.no_grad():
+            model.eval()(images)
     model.parse_losses(losses)[0].backward()
     assert [key for key, p in model.named_parameters() if not p.grad.isfinite().all()] == []
 

@@ -80,6 +80,7 @@ class DSWM(nn.Module):
         """Project both sides; return S, the enlarged D, and w_s."""
         shallow = self.shallow_branch(shallow)
         deep = F.interpolate(self.deep_branch(deep), size=shallow.shape[2:], mode="bilinear", align_corners=False)
+        deep = deep.to(shallow.dtype)  # autocast enlarges in float32 on a GPU
         logits = self.spatial(torch.cat([shallow, deep, (shallow - deep).abs()], dim=1)).float()
         # The softmax over two logits is the sigmoid of their difference.
         return shallow, deep, torch.sigmoid(logits[:, :1] - logits[:, 1:])
