@@ -156,6 +156,14 @@ def test_points_from_the_data_set_change_nothing_but_the_search() -> None:
         assert torch.equal(ours, theirs)
 
 
+def test_float32_under_autocast() -> None:
+    """The training step prepares its batch inside its autocast."""
+    plain = run(0, 0)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = run(0, 0)
+    assert all(torch.equal(one, other) for one, other in zip(plain, inside, strict=True))
+
+
 def test_a_target_that_does_not_exist() -> None:
     with pytest.raises(ValueError, match="target='softmax', expected 'multilabel' or 'index'"):
         MODELS.build(dict(type="LesionDataPreprocessor", mean=MEAN, std=STD, target="softmax"))

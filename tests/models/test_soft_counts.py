@@ -45,6 +45,16 @@ def test_float32_stays_close_at_extreme_logits() -> None:
         torch.stack(soft_counts(logit.float(), label)).double(), literal(logit, label, 255), rtol=1e-6, atol=1e-6)
 
 
+def test_float32_under_autocast() -> None:
+    """A thousand sure positives: the sum of what is missed is a small difference of two large numbers."""
+    logit, label = torch.full((1, 1, 40, 50), 5.0), torch.ones(1, 1, 40, 50, dtype=torch.uint8)
+    label[..., 25:] = 0
+    with torch.autocast("cpu", torch.bfloat16):
+        counts = soft_counts(logit, label)
+    assert {count.dtype for count in counts} == {torch.float32}
+    torch.testing.assert_close(torch.stack(counts).double(), literal(logit, label, 255), rtol=1e-3, atol=1e-3)
+
+
 @pytest.mark.parametrize("planes", [1, 4, 1000])
 def test_gradients_are_the_numerical_ones(planes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     import mmseg.models.losses.soft_counts as module

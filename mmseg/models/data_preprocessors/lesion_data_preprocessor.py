@@ -72,8 +72,12 @@ class LesionDataPreprocessor(BaseDataPreprocessor):
 
         Returns:
             ``inputs`` float32 ``(B, 3, H, W)``, normalised, in channels-last memory order, which the network keeps and which
-            is faster on both kinds of device; ``data_samples``.
+            is faster on both kinds of device; ``data_samples``. Everything is computed in float32, under autocast, too.
         """
+        with torch.autocast(self.mean.device.type, enabled=False):  # the training step calls this inside its own
+            return self._prepare(data, training)
+
+    def _prepare(self, data: dict[str, Any], training: bool) -> dict[str, Any]:
         data = self.cast_data(data)
         inputs: list[Tensor] = list(data["inputs"])
         samples: list[SegDataSample] | None = data.get("data_samples")

@@ -53,7 +53,8 @@ def soft_counts(seg_logit: Tensor, label: Tensor, ignore_index: int = 255) -> So
     state = (label, label._version, seg_logit._version, ignore_index, torch.is_grad_enabled())
     known = _memory.get(seg_logit)
     if known is None or known[0] is not label or known[1:-1] != state[1:]:
-        known = (*state, SoftCounts(*_SoftCounts.apply(seg_logit, label, ignore_index)))
+        with torch.autocast(seg_logit.device.type, enabled=False):  # its sums of products would be in bfloat16
+            known = (*state, SoftCounts(*_SoftCounts.apply(seg_logit, label, ignore_index)))
         _memory[seg_logit] = known
     return known[-1]
 
