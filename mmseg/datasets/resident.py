@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.dist import get_world_size
 from mmengine.logging import print_log
 from mmengine.utils import ProgressBar
 from torch.utils.data import Dataset, get_worker_info
@@ -59,8 +60,11 @@ class ResidentDataset(Dataset):
     ) -> None:
         if cache not in CACHES:
             raise UserError(f"ResidentDataset: got cache={cache!r}, expected one of {', '.join(map(repr, CACHES))}")
-        source = dataset if isinstance(dataset, LesionDataset) else DATASETS.build(
+        source = dataset if not isinstance(dataset, dict) else DATASETS.build(
             {**dataset, **({} if size is None else {"size": size})})
+        if not isinstance(source, LesionDataset):
+            raise UserError(f"ResidentDataset: got dataset={type(source).__name__}, expected a LesionDataset: index maps would "
+                            "lose their classes when they are packed; name the data set itself in train_dataloader.dataset")
         self.metainfo = source.metainfo
         self.cache, reason = (cache, "as configured") if cache != "auto" else _choose(_decode(source, 0), len(source))
         print_log(f"{len(source)} samples are kept on: {self.cache} ({reason})", logger="current")
@@ -115,8 +119,9 @@ def _choose(first: Sample, count: int) -> tuple[str, str]:
     need = count * (first.image.numel() + first.masks.numel())
     device = default_device()
     places = [("device", free_memory(device))] if device.type != "cpu" else []
+    host = available_memory() / get_world_size()  # processes of one machine choose at the same moment, each for itself
     told = []
-    for name, free in [*places, ("host", available_memory())]:
+    for name, free in [*places, ("host", host / 2 if places else host)]:  # pinned blocks are rounded up to a power of two
         told.append(f"{need / 2**30:.2f} GiB of {free / 2**30:.1f} GiB free on the {name}")
         if need <= _SHARE * free:
             return name, told[-1]

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from mmseg.datasets.lesion_dataset import LesionDataset
 from mmseg.structures import SegDataSample
+from mmseg.utils.device import default_device
 from mmseg.utils.errors import UserError
 
 __all__ = ["DiskStore", "MemoryStore", "Sample"]
@@ -56,7 +58,7 @@ class MemoryStore:
     @staticmethod
     def _keep(tensor: Tensor, device: torch.device) -> Tensor:
         kept = tensor.to(device)
-        return kept.pin_memory() if device.type == "cpu" and torch.accelerator.is_available() else kept
+        return kept.pin_memory() if device.type == "cpu" and default_device().type == "cuda" else kept
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -92,7 +94,7 @@ class DiskStore:
         if folder.is_dir():
             print_log(f"decoded before: {folder}", logger="current")
             return cls(folder)
-        unfinished = folder.with_name(f".{folder.name}.{os.getpid()}.new")
+        unfinished = folder.with_name(f".{folder.name}.{uuid4().hex}.new")  # containers share numbers of processes
         try:
             unfinished.mkdir()
             _write(unfinished, samples)

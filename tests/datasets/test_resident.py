@@ -10,7 +10,7 @@ import pytest
 import torch
 from mmengine.structures import PixelData
 
-from mmseg.datasets import ResidentDataset, SyntheticFundusDataset
+from mmseg.datasets import ResidentDataset, SyntheticFundusDataset, resident
 from mmseg.datasets.sampling import lesion_points
 from mmseg.structures import LESIONS, unpack_masks
 from mmseg.utils.errors import UserError
@@ -83,6 +83,17 @@ def test_where_samples_are_kept(cache: str, source: SyntheticFundusDataset) -> N
 def test_a_cache_that_does_not_exist(source: SyntheticFundusDataset) -> None:
     with pytest.raises(UserError, match="cache='gpu', expected one of 'auto', 'device', 'host', 'disk'"):
         ResidentDataset(source, cache="gpu")
+
+
+def test_processes_share_the_free_memory(source: SyntheticFundusDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    sample = resident._decode(source, 0)
+    need = 10 * (sample.image.numel() + sample.masks.numel())
+    monkeypatch.setattr(resident, "available_memory", lambda: 4 * need)
+    found = []
+    for number in (1, 2, 3):
+        monkeypatch.setattr(resident, "get_world_size", lambda number=number: number)
+        found.append(resident._choose(sample, 10)[0])
+    assert found == ["host", "host", "disk"]
 
 
 def test_a_broken_file_is_told_from_its_thread(tiny_data: Path, tmp_path: Path) -> None:
