@@ -24,8 +24,9 @@ _CHOICES = ("mIoU", "mDice", "mFscore")
 class IoUMetric(BaseMetric):
     """Scores of index maps, every pixel one class, with the names and values (percent, two decimals) of mmsegmentation 1.x.
 
-    Class 0 is the background, which counts in the means; so these numbers cannot be compared with those of
-    :class:`LesionMetric`. Multi-label truth is flattened, small lesions on top (:func:`mmseg.structures.flatten_masks`).
+    Class 0 is the background, or the first class of a data set of index maps; it counts in the means, so these numbers cannot
+    be compared with those of :class:`LesionMetric`. Multi-label truth is flattened, small lesions on top
+    (:func:`mmseg.structures.flatten_masks`).
 
     Args:
         ignore_index: value of the truth that counts nowhere.
@@ -78,7 +79,8 @@ class IoUMetric(BaseMetric):
                 truth = flatten_masks(truth) if truth.shape[0] > 1 else truth[0]
                 if truth.shape != predicted.shape:
                     raise ValueError(f"{name}: got an index map {tuple(predicted.shape)}, expected {tuple(truth.shape)}")
-                self.results.append(self._confusion(predicted.long(), truth.long(), name))
+                labels = self._labels(self._has_background(sample))
+                self.results.append(_confusion(predicted.long(), truth.long(), name, labels, self.ignore_index))
             else:
                 self.results.append(None)
 
@@ -94,23 +96,22 @@ class IoUMetric(BaseMetric):
         scores = self._scores(torch.stack(results).sum(0).double().numpy())
         means = {f"m{name}": round(float(_nanmean(values) * 100), 2) for name, values in scores.items() if name != "aAcc"}
         lines = [f"{'class':<12}" + "".join(f"{name:>10}" for name in scores if name != "aAcc")]
-        for i, label in enumerate(self._classes()):
+        for i, label in enumerate(self._labels(len(results[0]) > len(self.dataset_meta["classes"]))):  # type: ignore[index]
             lines.append(f"{label:<12}" + "".join(f"{100 * v[i]:>10.2f}" for name, v in scores.items() if name != "aAcc"))
         print_log("per class results, percent\n" + "\n".join(lines), logger="current")
         return {"aAcc": round(float(scores["aAcc"]) * 100, 2), **means}
 
-    def _classes(self) -> tuple[str, ...]:
-        classes = tuple(self.dataset_meta["classes"])  # type: ignore[index]
-        return classes if classes[0] == "background" else ("background", *classes)
+    def _has_background(self, sample: dict) -> bool:
+        """Whether the background is a class beside those of the data set: not where it gives index maps, and the model as many
+        channels as there are classes."""
+        classes = self.dataset_meta["classes"]  # type: ignore[index]
+        channels = len(sample["probabilities"]["data"]) if "probabilities" in sample else None
+        own = len(classes) > 1 and len(sample["gt_sem_seg"]["data"]) == 1 and channels == len(classes)
+        return not own and classes[0] != "background"
 
-    def _confusion(self, predicted: Tensor, truth: Tensor, name: Path) -> Tensor:
-        """Pixels by true (row) and predicted class: int64 ``(K, K)``."""
-        number = len(self._classes())
-        counted = truth != self.ignore_index
-        predicted, truth = predicted[counted], truth[counted]
-        if predicted.numel() and max(int(predicted.max()), int(truth.max())) >= number:
-            raise ValueError(f"{name}: got a class index above {number - 1}, expected one of {', '.join(self._classes())}")
-        return torch.bincount(truth * number + predicted, minlength=number**2).view(number, number)
+    def _labels(self, background: bool) -> tuple[str, ...]:
+        classes = tuple(self.dataset_meta["classes"])  # type: ignore[index]
+        return ("background", *classes) if background else classes
 
     def _scores(self, confusion: np.ndarray) -> dict[str, np.ndarray]:
         hit, truth, predicted = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
@@ -126,6 +127,16 @@ class IoUMetric(BaseMetric):
         if self.nan_to_num is not None:
             scores = {name: np.nan_to_num(values, nan=self.nan_to_num) for name, values in scores.items()}
         return scores
+
+
+def _confusion(predicted: Tensor, truth: Tensor, name: Path, labels: Sequence[str], ignore_index: int) -> Tensor:
+    """Pixels by true (row) and predicted class: int64 ``(K, K)``."""
+    number = len(labels)
+    counted = truth != ignore_index
+    predicted, truth = predicted[counted], truth[counted]
+    if predicted.numel() and max(int(predicted.max()), int(truth.max())) >= number:
+        raise ValueError(f"{name}: got a class index above {number - 1}, expected one of {', '.join(labels)}")
+    return torch.bincount(truth * number + predicted, minlength=number**2).view(number, number)
 
 
 def _nanmean(values: np.ndarray) -> float:

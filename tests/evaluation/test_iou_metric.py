@@ -103,3 +103,15 @@ def test_mistakes() -> None:
         evaluate([(np.zeros((1, 2, 3), np.uint8), np.zeros((1, 3, 2), np.uint8))])
     with pytest.raises(ValueError, match="got a class index above 4"):
         evaluate([(np.full((1, 2, 3), 7, np.uint8), np.zeros((1, 2, 3), np.uint8))])
+
+
+def test_index_maps_of_a_data_set_have_its_own_classes_only() -> None:
+    """The first of them may be called otherwise than background; a model without one has a channel for each."""
+    metric = IoUMetric()
+    metric.dataset_meta = dict(classes=("unknown", "urban", "water"))
+    truth = torch.tensor([[[0, 0, 1, 2]]])
+    sample = SegDataSample(
+        metainfo=dict(img_path="/x/a.jpg"), pred_sem_seg=PixelData(data=torch.tensor([[[0, 1, 1, 2]]])),
+        gt_sem_seg=PixelData(data=truth), probabilities=PixelData(data=torch.rand(3, 1, 4)))
+    metric.process(None, [sample.to_dict()])
+    assert metric.evaluate(1)["mIoU"] == pytest.approx(100 * (1 / 2 + 1 / 2 + 1) / 3, abs=0.01)
