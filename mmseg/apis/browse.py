@@ -12,6 +12,7 @@ from mmseg.apis.init import register_all_modules
 from mmseg.engine.config import check_config
 from mmseg.registry import MODELS
 from mmseg.structures import IGNORE
+from mmseg.utils.device import default_device
 from mmseg.utils.errors import UserError
 from mmseg.visualization import draw_overlay, write_picture
 
@@ -35,7 +36,7 @@ def browse_dataset(config: Config, out_dir: str | Path, number: int) -> list[Pat
     register_all_modules()
     check_config(config)
     out_dir = Path(out_dir)
-    preprocessor = MODELS.build({**config.data_preprocessor, "target": "multilabel"})
+    preprocessor = MODELS.build({**config.data_preprocessor, "target": "multilabel"}).to(default_device())
     preprocessor.seed = config.get("randomness", {}).get("seed") or 0
     loader = Runner.build_dataloader(config.train_dataloader, seed=preprocessor.seed)
     info = loader.dataset.metainfo
@@ -44,12 +45,13 @@ def browse_dataset(config: Config, out_dir: str | Path, number: int) -> list[Pat
         out_dir.mkdir(parents=True, exist_ok=True)
         for preprocessor.iteration, data in enumerate(loader):
             batch = preprocessor(data, training=True)
-            images = (batch["inputs"] * preprocessor.std + preprocessor.mean).round().clamp(0, 255)
+            images = (batch["inputs"] * preprocessor.std + preprocessor.mean).round().clamp(0, 255).cpu()
             for slot, (image, sample) in enumerate(zip(images, batch["data_samples"], strict=True)):
-                target = sample.gt_sem_seg.data.numpy()
+                target = sample.gt_sem_seg.data.cpu().numpy()
                 picture = np.ascontiguousarray(image.numpy().astype(np.uint8).transpose(1, 2, 0))
                 picture[(target == IGNORE).all(0)] = (96, 96, 96)
-                overlay = draw_overlay(picture, target == 1, info["classes"], info["palette"], opacity=0.0)
+                masks = target == (1 if len(target) == len(info["classes"]) else np.arange(len(info["classes"]))[:, None, None])
+                overlay = draw_overlay(picture, masks, info["classes"], info["palette"], opacity=0.0)
                 path = out_dir / f"{preprocessor.iteration:04d}_{slot}_{sample.image_id}.png"
                 written.append(write_picture(path, overlay))
                 if len(written) == number:

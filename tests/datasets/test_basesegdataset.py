@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from mmseg.datasets import BaseSegDataset, DeepGlobeDataset
+from mmseg.apis.browse import browse_dataset
+from mmseg.datasets import BaseSegDataset, DeepGlobeDataset, ResidentDataset
+from mmseg.engine.config import load_config
 from mmseg.models import LesionDataPreprocessor
 from mmseg.utils.errors import UserError
 
@@ -124,3 +126,19 @@ def test_a_map_of_another_size(root: Path) -> None:
     cv2.imwrite(str(root / "ann_dir/train/b.png"), np.zeros((4, 4), np.uint8))
     with pytest.raises(UserError, match=r"b\.png: got 4x4 pixels, expected 40x24"):
         Shapes(data_root=str(root), data_prefix=FOLDERS)[0]
+
+
+def test_they_are_not_packed_as_lesions(root: Path) -> None:
+    with pytest.raises(UserError, match="got dataset=Shapes, expected a LesionDataset"):
+        ResidentDataset(Shapes(data_root=root, data_prefix=FOLDERS))
+
+
+def test_browsing_draws_every_class(root: Path, tmp_path: Path) -> None:
+    config = load_config("configs/isdnet/isdnet_r18-d8_1224x1224_80k_DeepGlobe.py")
+    names = [f"class {i}" for i in range(7)]
+    config.train_dataloader.dataset = dict(
+        type="BaseSegDataset", data_root=str(root), data_prefix=FOLDERS, img_suffix=".jpg", seg_map_suffix=".png",
+        metainfo=dict(classes=names, palette=[(i, i, i) for i in range(7)]))
+    config.train_dataloader.update(num_workers=0, persistent_workers=False)
+    written = browse_dataset(config, tmp_path / "out", 2)
+    assert len(written) == 2 and all(cv2.imread(str(path)) is not None for path in written)
