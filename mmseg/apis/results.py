@@ -66,8 +66,8 @@ def write_results(
     """Write the pictures, masks and numbers of one photograph.
 
     They are written to a folder ``.<name>.part`` and moved when all are whole, the JSON file last: where it stands, the others
-    do, and belong to it. A JSON file of an earlier time goes before the first of the others is replaced, and so does an overlay
-    of an earlier time that would not be replaced, since it may show other masks.
+    do, and belong to it. A JSON file of an earlier time goes before the first of the others is replaced, and so do an overlay
+    and probabilities of an earlier time: where they are not written anew they may belong to other masks.
 
     Args:
         found: what was segmented.
@@ -109,8 +109,8 @@ def write_results(
             made_from=made_from,
         )
         (part / f"{name}.json").write_text(json.dumps(report, indent=2) + "\n")
-        for earlier in (paths[-1], Path(out_dir, f"{name}_overlay.png")):
-            earlier.unlink(missing_ok=True)
+        for ending in (".json", "_overlay.png", ".npz"):
+            Path(out_dir, name + ending).unlink(missing_ok=True)
         for path in paths:
             (part / path.name).replace(path)
         shutil.rmtree(part)

@@ -226,6 +226,9 @@ class TestGoingOn:
         assert self.again(inferencer, photographs, done, overlay=False, overwrite=True) == (3, 0)
         assert {path: before[path] for path in before if not path.endswith("_overlay.png")} == contents(done)
         assert self.again(inferencer, photographs, done, overlay=False) == (0, 3)
+        (done / f"{photographs[0].stem}.npz").write_bytes(b"of another checkpoint")
+        assert self.again(inferencer, photographs[:1], done, overwrite=True, overlay=False) == (1, 0)
+        assert not list(done.glob("*.npz"))
         assert len(pictures) == 3 and not any(path.exists() for path in pictures)
         assert self.again(inferencer, photographs, done) == (3, 0)
         assert contents(done) == before
