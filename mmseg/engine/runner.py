@@ -64,7 +64,13 @@ class LesionRunner(Runner):
         options = env_cfg.setdefault("dist_cfg", {})
         options.setdefault("timeout", COLLECTIVE_TIMEOUT)
         if self.distributed and distributed_backend() == "gloo" and not torch.distributed.is_initialized():
-            torch.distributed.init_process_group("gloo", timeout=timedelta(seconds=options["timeout"]))
+            try:
+                torch.distributed.init_process_group("gloo", timeout=timedelta(seconds=options["timeout"]))
+            except ValueError as error:  # no RANK, WORLD_SIZE, MASTER_ADDR
+                raise UserError(
+                    f"--launcher {self._launcher}: without a GPU processes are started by torchrun, got none of its variables "
+                    f"({error}); use tools/dist_train.sh, or --launcher pytorch under torchrun"
+                ) from error
         super().setup_env(env_cfg)
 
     def register_default_hooks(self, hooks: dict | None = None) -> None:

@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 from mmseg.apis import build_runner
 from mmseg.engine import AutocastOptimWrapper, LesionRunner, load_weights
 from mmseg.engine.checkpoint import read_checkpoint
+from mmseg.engine.hooks.non_finite_guard_hook import _can_skip
 from mmseg.utils.errors import UserError
 
 GOLDEN = {
@@ -173,6 +174,23 @@ class TestAutocast:
         wrapper = AutocastOptimWrapper("auto", optimizer=torch.optim.SGD(model.parameters(), lr=0.1))
         with wrapper.optim_context(model):
             assert (model(torch.ones(2, 4)).dtype == torch.bfloat16) is native
+
+
+def test_slurm_without_a_gpu_is_told(run_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    config = run_config(tmp_path)
+    config.launcher = "slurm"
+    with pytest.raises(UserError, match="--launcher slurm: without a GPU processes are started by torchrun"):
+        build_runner(config)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_only_a_fused_optimiser_skips_updates_on_the_device(fused: bool) -> None:
+    """A checkpoint of an optimiser that was not makes this one so."""
+    optimizer = torch.optim.AdamW(nn.Linear(2, 2).parameters(), fused=True)
+    optimizer.load_state_dict(torch.optim.AdamW(nn.Linear(2, 2).parameters(), fused=fused).state_dict())
+    assert _can_skip(optimizer) is fused
 
 
 class TestLoadWeights:
