@@ -21,7 +21,7 @@ def main() -> None:
         from mmseg.engine.publishing import publish_checkpoint
 
         path, changes = publish_checkpoint(args.checkpoint, args.target, args.half)
-    print(*(f"config: {line}" for line in changes), f"{path}  {path.stat().st_size / 1e6:.1f} MB", sep="\n")
+    print(*changes, f"{path}  {path.stat().st_size / 1e6:.1f} MB", sep="\n")
 
 
 if __name__ == "__main__":

@@ -9,13 +9,16 @@ from typing import Any
 
 import torch
 
-from mmseg.engine.checkpoint import read_checkpoint, write_checkpoint
+from mmseg.engine.checkpoint import checkpoint_config, read_checkpoint, write_checkpoint
 from mmseg.utils.errors import UserError
 from mmseg.utils.paths import make_folder
 
 __all__ = ["publish_checkpoint"]
 
-_OF_THE_RUN = ("work_dir", "load_from", "resume")
+_OF_THE_RUN = ("work_dir", "load_from", "resume", "experiment_name")
+_META = ("format_version", "iter", "seed", "config_name", "config_json", "classes", "palette", "thresholds", "metrics", "init",
+         "versions", "time")
+"""What this project writes; of another program's ``meta``, which may hold its machine, nothing else is taken over."""
 
 
 def publish_checkpoint(source: str | Path, target: str | Path, half: bool = False) -> tuple[Path, list[str]]:
@@ -31,7 +34,7 @@ def publish_checkpoint(source: str | Path, target: str | Path, half: bool = Fals
             (normalisation, biases) stays as it is.
 
     Returns:
-        the file, and a line for everything in the configuration that was changed.
+        the file, and a line for everything that was left out or changed, beside the state of the run.
 
     Raises:
         UserError: no such checkpoint, a weight that float16 cannot hold, or the file cannot be written.
@@ -40,14 +43,18 @@ def publish_checkpoint(source: str | Path, target: str | Path, half: bool = Fals
     if target.suffix != ".pth":
         raise UserError(f"{target}: got a name that ends in {target.suffix!r}, expected one that ends in '.pth'")
     weights = {name: _halved(name, tensor, source) if half else tensor for name, tensor in checkpoint["state_dict"].items()}
-    meta, lines = dict(checkpoint.get("meta") or {}), []
+    known: dict[str, Any] = checkpoint.get("meta") or {}
+    meta = {key: known[key] for key in _META if key in known}
+    lines = [f"meta.{key}: left out" for key in known if key not in _META]
     if "config_json" in meta:
-        config = json.loads(meta["config_json"])
-        lines += [f"{key}: left out" for key in _OF_THE_RUN if config.pop(key, None)]
-        meta["config_json"] = json.dumps(_without_folders(config, "", lines))
-    make_folder(target.parent, "TARGET")
-    draft = target.with_name(f".{target.stem}.draft.pth")
-    write_checkpoint(dict(state_dict=weights, meta=meta), draft)
+        config = checkpoint_config(checkpoint, source).to_dict()
+        lines += [f"config.{key}: left out" for key in _OF_THE_RUN if config.pop(key, None)]
+        meta["config_json"] = json.dumps(_without_folders(config, "config", lines))
+    draft = make_folder(target.parent, "TARGET") / f".{target.stem}.draft.pth"
+    try:
+        write_checkpoint(dict(state_dict=weights, meta=meta), draft)
+    except UserError as error:
+        raise UserError(f"{target}: cannot be written: {error.__cause__ or error}; make room, or name another TARGET") from error
     with draft.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return draft.replace(target.with_name(f"{target.stem}-{digest[:8]}.pth")), lines
@@ -66,7 +73,7 @@ def _halved(name: str, tensor: torch.Tensor, source: str | Path) -> torch.Tensor
 def _without_folders(value: Any, key: str, lines: list[str]) -> Any:
     """A configuration in which absolute paths are their last part; what was changed is added to ``lines``."""
     if isinstance(value, dict):
-        return {name: _without_folders(inner, f"{key}.{name}".lstrip("."), lines) for name, inner in value.items()}
+        return {name: _without_folders(inner, f"{key}.{name}", lines) for name, inner in value.items()}
     if isinstance(value, list):
         return [_without_folders(inner, f"{key}.{place}", lines) for place, inner in enumerate(value)]
     if isinstance(value, str) and (PurePosixPath(value).is_absolute() or PureWindowsPath(value).is_absolute()):

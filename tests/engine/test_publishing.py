@@ -60,8 +60,8 @@ def test_no_folder_of_the_machine_is_left(speckled: Path, tmp_path: Path) -> Non
     found = json.loads(text)
     assert (found["data_root"], found["other"]) == ("IDRID", ["DDR", "a/b"])
     assert "work_dir" not in found and "zoe" not in text and '"/' not in text
-    assert {"data_root: /home/zoe/IDRID became IDRID", "work_dir: left out"} <= set(lines)
-    assert r"other.0: C:\Users\zoe\DDR became DDR" in lines
+    assert {"config.data_root: /home/zoe/IDRID became IDRID", "config.work_dir: left out"} <= set(lines)
+    assert r"config.other.0: C:\Users\zoe\DDR became DDR" in lines
 
 
 def test_what_float16_cannot_hold_is_told(speckled: Path, tmp_path: Path) -> None:
