@@ -148,7 +148,7 @@ def take_care_away() -> None:
     import mmseg.engine.runner
     import mmseg.models.layers.sr_decoder
     import mmseg.models.losses.cross_entropy_loss
-    import mmseg.models.losses.dice_loss
+    import mmseg.models.losses.lesion_dice_loss
     from mmseg.models.losses.soft_counts import SoftCounts
 
     def plain_counts(seg_logit: Any, label: Any, ignore_index: int) -> SoftCounts:
@@ -160,7 +160,7 @@ def take_care_away() -> None:
     mmseg.engine.runner.keep_freed_memory = lambda: False
     mmseg.models.layers.sr_decoder.conv_of_doubled = lambda x, conv: conv(F.interpolate(x, scale_factor=2, mode="nearest"))
     mmseg.models.losses.cross_entropy_loss.soft_counts = plain_counts
-    mmseg.models.losses.dice_loss.soft_counts = plain_counts
+    mmseg.models.losses.lesion_dice_loss.soft_counts = plain_counts
 
 
 def table(rows: dict[str, dict[str, Any]]) -> str:

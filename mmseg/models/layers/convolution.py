@@ -53,7 +53,7 @@ class _Convolution(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             of_x = _gradients(gradient, x, weight, ctx.shape, (True, False, False))[0]
         if ctx.needs_input_grad[1]:
-            planar = (tensor.contiguous() for tensor in (gradient, x, weight))
+            planar = gradient.contiguous(), x.contiguous(), weight.contiguous()
             of_weight = _gradients(*planar, ctx.shape, (False, True, False))[1].contiguous(memory_format=torch.channels_last)
         return of_x, of_weight, None, None, None
 
