@@ -30,7 +30,8 @@ class ExportNetwork(nn.Module):
         preprocessing: take uint8 RGB and normalise inside; otherwise the normalised image is expected.
 
     Raises:
-        UserError: the model predicts in sliding windows or over flips, or has a data preprocessor of another kind.
+        UserError: the model predicts in sliding windows, over flips or without thresholds, or has a data preprocessor of
+            another kind.
     """
 
     def __init__(self, model: BaseSegmentor, preprocessing: bool = True) -> None:
@@ -39,6 +40,11 @@ class ExportNetwork(nn.Module):
             raise UserError(
                 f"export: got model.test_cfg={dict(model.test_cfg)}, expected the prediction of the whole image at once, without "
                 "flips: one graph has one pass. Fix: --cfg-options model.test_cfg.mode=whole model.test_cfg.flips=None")
+        if model.is_argmax:
+            raise UserError(
+                "export: got model.test_cfg.thresholds=None (each pixel of its likeliest class), expected thresholds: the file "
+                "gives lesions and what each must exceed. Fix, where channel 0 is the background: --cfg-options "
+                "model.test_cfg.thresholds=0.5")
         if preprocessing and not isinstance(model.data_preprocessor, LesionDataPreprocessor):
             raise UserError(
                 f"export: got the data preprocessor {type(model.data_preprocessor).__name__}, expected LesionDataPreprocessor, "
