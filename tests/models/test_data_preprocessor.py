@@ -14,6 +14,7 @@ from mmseg.datasets.sampling import lesion_points
 from mmseg.models import LesionDataPreprocessor
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample, flatten_masks
+from mmseg.utils.errors import UserError
 
 MEAN, STD = (116.513, 56.437, 16.309), (80.206, 41.232, 13.293)
 CROP = dict(type="BatchRandomAffine", crop_size=(16, 24), lesion_prob=0.5)
@@ -154,6 +155,23 @@ def test_processes_share_out_the_batch_of_one(world_size: int) -> None:
 def test_points_from_the_data_set_change_nothing_but_the_search() -> None:
     for ours, theirs in zip(run(1, 2), run(1, 2, points=True), strict=True):
         assert torch.equal(ours, theirs)
+
+
+def test_windows_are_placed_on_every_class_of_an_index_map() -> None:
+    """A map whose only pixel is of class 3: the middle of the window lies on it, at any scale and angle."""
+    truth = torch.zeros(1, 60, 80, dtype=torch.uint8)
+    truth[0, 41, 17], truth[0, 0] = 3, 255
+    sample = SegDataSample(
+        gt_sem_seg=PixelData(data=truth), metainfo=dict(img_path="a.jpg", ori_shape=(60, 80), img_shape=(60, 80)))
+    sure = dict(CROP, lesion_prob=1.0, lesion_weights=(0.1, 0.1, 1.0), scale=(1.0, 1.0), rotation=(0.0, 0.0))
+    found = LesionDataPreprocessor(MEAN, STD, [sure], target="index")(
+        dict(inputs=[torch.zeros(3, 60, 80, dtype=torch.uint8)], data_samples=[sample]), training=True)
+    assert (found["data_samples"][0].gt_sem_seg.data == 3).sum() == 1
+    short = dict(sure, lesion_weights=(1.0,))
+    sample.gt_sem_seg = PixelData(data=truth)
+    with pytest.raises(UserError, match="lesion_weights: got 1 numbers, expected one for each of 3"):
+        LesionDataPreprocessor(MEAN, STD, [short], target="index")(
+            dict(inputs=[torch.zeros(3, 60, 80, dtype=torch.uint8)], data_samples=[sample]), training=True)
 
 
 def test_float32_under_autocast() -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mmseg.registry import TRANSFORMS
 from mmseg.structures import IGNORE
+from mmseg.utils.errors import UserError
 
 __all__ = ["BatchRandomAffine", "resample"]
 
@@ -93,6 +94,9 @@ class BatchRandomAffine:
 
     def _choose(self, lesions: list[Tensor], share: float) -> Tensor | None:
         """The pixels of the lesion that lies at a share (0 to 1) of the weights of those that occur; None where none does."""
+        if self.lesion_weights is not None and len(self.lesion_weights) < len(lesions):
+            raise UserError(f"BatchRandomAffine.lesion_weights: got {len(self.lesion_weights)} numbers, expected one for each of "
+                            f"{len(lesions)} lesions or classes without class 0")
         weights = [0.0 if len(p) == 0 else 1.0 if self.lesion_weights is None else self.lesion_weights[c]
                    for c, p in enumerate(lesions)]
         bounds = list(itertools.accumulate(weights))

@@ -98,7 +98,7 @@ class LesionDataPreprocessor(BaseDataPreprocessor):
         """Run the transforms; write each crop's target and size into its sample. Index maps travel as they are."""
         indexed = packed is None and len(samples[0].gt_sem_seg.data) == 1
         masks = packed or [sample.gt_sem_seg.data[0] if indexed else pack_masks(sample.gt_sem_seg.data) for sample in samples]
-        points = [sample.get("lesion_points") or lesion_points(sample.gt_sem_seg.data.cpu()) for sample in samples]
+        points = [sample.get("lesion_points") or lesion_points(_channels(sample.gt_sem_seg.data.cpu())) for sample in samples]
         slots = [j * self.world_size + self.rank for j in range(len(samples))]
         batch: dict[str, Any] = dict(
             images=images, masks=_pad_stack([mask[None] for mask in masks], sizes, IGNORE), packed=not indexed, sizes=sizes,
@@ -113,6 +113,14 @@ class LesionDataPreprocessor(BaseDataPreprocessor):
             sample.gt_sem_seg = PixelData(data=target)
             sample.set_metainfo(dict(img_shape=tuple(target.shape[-2:])))
         return batch["images"]
+
+
+def _channels(truth: Tensor) -> Tensor:
+    """Masks as they are; an index map as one mask for each class from 1 to the largest that occurs."""
+    if len(truth) > 1:
+        return truth
+    largest = int(torch.where(truth == IGNORE, 0, truth).max())
+    return (truth == torch.arange(1, largest + 1).view(-1, 1, 1)).to(torch.uint8)
 
 
 def _pad_stack(tensors: list[Tensor], sizes: Tensor, value: int) -> Tensor:
