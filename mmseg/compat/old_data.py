@@ -99,7 +99,11 @@ def _lesions(old: dict[str, Any], pipeline: Pipeline, role: str, where: str, not
     for key in [key for key in needless if key in old]:
         del old[key]
         notes.dropped(f"{where}.{key}", f"{kind} finds its files below data_root and knows its classes (docs/datasets.md)")
-    inner = dict(type=kind, split="train" if role == "train" else "test", **old)
+    known = getattr(DATASETS.get(kind), "SPLITS", ())
+    split = "train" if role == "train" else "valid" if role == "val" and "valid" in known else "test"
+    if role == "val":
+        notes.became(f"{where}'s images", f"those of split={split!r}")
+    inner = dict(type=kind, split=split, **old)
     if role != "train":
         return dict(**inner, size=pipeline.size, test_mode=True)
     return dict(type="ResidentDataset", size=pipeline.size, dataset=inner)
