@@ -127,7 +127,7 @@ class DiskStore:
 
 def source_digest(source: LesionDataset) -> str:
     """A digest of what a data set's decoded samples depend on: files and settings."""
-    settings = dict(version=_VERSION, size=source.size, test_mode=source.test_mode)
+    settings = dict(version=_VERSION, size=source.size, test_mode=source.test_mode, label_map=source.LABEL_MAP_CLASSES)
     files = []
     for i in range(len(source)):
         info = source.get_data_info(i)

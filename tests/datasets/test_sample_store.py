@@ -50,17 +50,19 @@ def test_nothing_is_decoded_when_it_is_there(root: Path, monkeypatch: pytest.Mon
     on_disk(root)
 
 
-@pytest.mark.parametrize("what", ["time", "content", "size"])
-def test_made_anew_when_a_file_or_the_setting_changes(root: Path, what: str) -> None:
+@pytest.mark.parametrize("what", ["time", "content", "size", "labels"])
+def test_made_anew_when_a_file_or_the_setting_changes(root: Path, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = on_disk(root)[0]["inputs"].clone()
     image = sorted((root / "images/train").iterdir())[0]
     if what == "time":
         image.touch()
+    elif what == "labels":
+        monkeypatch.setattr(SyntheticFundusDataset, "LABEL_MAP_CLASSES", ("MA", "HE", "EX", "SE"))
     elif what == "content":
         shutil.copyfile(sorted((root / "images/train").iterdir())[1], image)
     after = on_disk(root, (60, 40) if what == "size" else SIZE)[0]["inputs"]
     assert len(stores(root)) == 2
-    assert torch.equal(before, after) == (what == "time")
+    assert torch.equal(before, after) == (what in ("time", "labels"))
 
 
 def test_a_half_written_store_is_never_used(root: Path) -> None:
