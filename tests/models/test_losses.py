@@ -17,6 +17,7 @@ from mmseg.registry import MODELS
 LOSSES = [
     {"type": "CrossEntropyLoss"}, {"type": "CrossEntropyLoss", "use_sigmoid": True}, {"type": "DiceLoss"},
     {"type": "LesionDiceLoss"}, {"type": "LesionDiceLoss", "use_sigmoid": False}, {"type": "FocalLoss"},
+    {"type": "FocalLoss", "gamma": 0.5},
 ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -52,8 +53,8 @@ class FocalLoss(SegmentationLoss):
         channel = (-1, *[1] * (pred.ndim - 2))
         alpha = pred.new_tensor(self.alpha).view(channel)
         probability = pred.sigmoid()
-        # Written without 1 - p_t, whose rounding at p_t near 1 would make the gradient of the power infinite for gamma < 1.
-        miss = (1 - probability) * target + probability * (1 - target)
+        # The power's gradient is infinite at 0 for gamma < 1, and sigmoid reaches 0 and 1.
+        miss = ((1 - probability) * target + probability * (1 - target)).clamp(min=torch.finfo(pred.dtype).tiny)
         balance = alpha * target + (1 - alpha) * (1 - target)
         cross_entropy = F.binary_cross_entropy_with_logits(pred, target, reduction="none")
         values = balance * miss ** self.gamma * cross_entropy * valid
