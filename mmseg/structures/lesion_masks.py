@@ -60,5 +60,5 @@ def flatten_masks(masks: Tensor) -> Tensor:
     index = torch.zeros_like(masks[..., 0, :, :], dtype=torch.long)
     for channel in _FLATTEN_ORDER:
         index[masks[..., channel, :, :] == 1] = channel + 1
-    index[masks[..., 0, :, :] == IGNORE] = IGNORE
+    index[(masks == IGNORE).any(-3)] = IGNORE
     return index

@@ -59,11 +59,12 @@ def test_small_lesions_win_in_an_index_map() -> None:
 def test_an_index_map_keeps_batches_and_ignored_pixels() -> None:
     masks = random_masks(2, 4, 5, 6)
     masks[1, :, 2, 3:] = IGNORE
+    masks[1, 2, 0, 0] = IGNORE  # of one lesion it is not known whether it is there
     index = flatten_masks(masks)
     assert index.dtype == torch.long
     assert index.shape == (2, 5, 6)
     assert torch.equal(index[0], flatten_masks(masks[0]))
-    assert torch.equal(index == IGNORE, masks[:, 0] == IGNORE)
+    assert torch.equal(index == IGNORE, (masks == IGNORE).any(1))
 
 
 @pytest.mark.parametrize("name", ["gt_sem_seg", "probabilities", "pred_sem_seg"])
