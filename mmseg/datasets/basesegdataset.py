@@ -131,7 +131,7 @@ class BaseSegDataset(BaseDataset):
                     f"{info['seg_map_path']}: got {labels.shape[1]}x{labels.shape[0]} pixels, expected {width}x{height} as its "
                     f"image {info['img_path']}; is it the map of another image?")
             if not self.test_mode:
-                labels = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
+                labels = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST_EXACT)  # at pixel centres
             sample.gt_sem_seg = PixelData(data=torch.from_numpy(labels)[None])
         return dict(inputs=to_input(image, size), data_samples=sample)
 

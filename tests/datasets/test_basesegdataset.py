@@ -128,6 +128,15 @@ def test_a_map_of_another_size(root: Path) -> None:
         Shapes(data_root=str(root), data_prefix=FOLDERS)[0]
 
 
+def test_maps_are_reduced_at_the_centres_of_pixels(root: Path) -> None:
+    """As the image is: the middle pixel of each three, not the first."""
+    path = root / "ann_dir/train/b.png"
+    rows = np.array([0, 1, 2] * 8, np.uint8)
+    cv2.imwrite(str(path), rows[:, None].repeat(40, 1))
+    labels = Shapes(data_root=root, data_prefix=FOLDERS, size=(13, 8))[0]["data_samples"].gt_sem_seg.data
+    assert labels.unique().tolist() == [1]
+
+
 def test_they_are_not_packed_as_lesions(root: Path) -> None:
     with pytest.raises(UserError, match="got dataset=Shapes, expected a LesionDataset"):
         ResidentDataset(Shapes(data_root=root, data_prefix=FOLDERS))
