@@ -73,7 +73,7 @@ class IoUMetric(BaseMetric):
         for sample in data_samples:
             predicted, name = sample["pred_sem_seg"]["data"].squeeze(0), Path(sample["img_path"])
             if self.output_dir is not None:
-                _write(Path(self.output_dir), name.stem, predicted)
+                _write(Path(self.output_dir), name.stem, predicted + 1 if sample.get("reduce_zero_label") else predicted)
             if not self.format_only:
                 truth = sample["gt_sem_seg"]["data"].to(predicted.device)
                 truth = flatten_masks(truth) if truth.shape[0] > 1 else truth[0]
@@ -103,10 +103,10 @@ class IoUMetric(BaseMetric):
 
     def _has_background(self, sample: dict) -> bool:
         """Whether the background is a class beside those of the data set: not where it gives index maps, and the model as many
-        channels as there are classes."""
+        channels as there are classes (one less, where a threshold takes the place of channel 0)."""
         classes = self.dataset_meta["classes"]  # type: ignore[index]
         channels = len(sample["probabilities"]["data"]) if "probabilities" in sample else None
-        own = len(classes) > 1 and len(sample["gt_sem_seg"]["data"]) == 1 and channels == len(classes)
+        own = len(classes) > 1 and len(sample["gt_sem_seg"]["data"]) == 1 and channels in (len(classes), len(classes) - 1)
         return not own and classes[0] != "background"
 
     def _labels(self, background: bool) -> tuple[str, ...]:

@@ -115,3 +115,11 @@ def test_index_maps_of_a_data_set_have_its_own_classes_only() -> None:
         gt_sem_seg=PixelData(data=truth), probabilities=PixelData(data=torch.rand(3, 1, 4)))
     metric.process(None, [sample.to_dict()])
     assert metric.evaluate(1)["mIoU"] == pytest.approx(100 * (1 / 2 + 1 / 2 + 1) / 3, abs=0.01)
+
+
+def test_maps_of_a_data_set_without_zero_are_written_in_its_own_numbers(tmp_path: Path) -> None:
+    metric = IoUMetric(format_only=True, output_dir=str(tmp_path))
+    sample = SegDataSample(
+        metainfo=dict(img_path="/x/a.jpg", reduce_zero_label=True), pred_sem_seg=PixelData(data=torch.tensor([[[0, 1, 2]]])))
+    metric.process(None, [sample.to_dict()])
+    assert np.array(Image.open(tmp_path / "a.png")).tolist() == [[1, 2, 3]]

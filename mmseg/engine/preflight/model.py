@@ -16,7 +16,7 @@ from torch import nn
 
 from mmseg.engine.dataset_info import dataset_is_known, dataset_metainfo, trains_on_lesions
 from mmseg.engine.preflight.config import dig
-from mmseg.engine.preflight.finding import ERROR, Finding, from_user_error
+from mmseg.engine.preflight.finding import ERROR, WARNING, Finding, from_user_error
 from mmseg.engine.preflight.splits import heard
 from mmseg.models import SegDataPreProcessor
 from mmseg.registry import DATA_SAMPLERS, HOOKS, METRICS, MODELS, PARAM_SCHEDULERS
@@ -119,6 +119,9 @@ def class_findings(model: Any, config: Config) -> Iterator[Finding]:
         yield Finding(
             ERROR, "multi_label", "True", f"False: {config.train_dataloader.dataset.type} has one index map an image",
         )
+    if not multi_label and not of_lesions and not getattr(model, "is_argmax", True):
+        yield Finding(WARNING, "model.test_cfg.thresholds", f"{model.test_cfg.get('thresholds', 0.5)}",
+                      "None: with thresholds a pixel is of class 0 wherever no other class exceeds its own")
     given = getattr(model.data_preprocessor, "target", target)
     if given != target:
         yield Finding(ERROR, "data_preprocessor.target", f"{given!r}", f"{target!r} for {kind}")
