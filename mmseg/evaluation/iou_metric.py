@@ -33,7 +33,7 @@ class IoUMetric(BaseMetric):
         iou_metrics: any of 'mIoU' (IoU and Acc of each class), 'mDice' (Dice, Acc), 'mFscore' (Fscore, Precision, Recall).
         nan_to_num: what stands in for the score of a class that does not occur; None leaves it out of the means.
         beta: weight of recall in the F-score.
-        collect_device: 'cpu' or 'gpu', where the counts of several processes meet.
+        collect_device: see :class:`LesionMetric`.
         output_dir: folder for the predicted index maps, ``<image>.png``; None writes none.
         format_only: only write them.
         prefix: of the metrics' names; none by default.
@@ -46,7 +46,7 @@ class IoUMetric(BaseMetric):
 
     def __init__(
         self, ignore_index: int = IGNORE, iou_metrics: str | Sequence[str] = ("mIoU",), nan_to_num: float | None = None,
-        beta: float = 1, collect_device: str = "cpu", output_dir: str | None = None, format_only: bool = False,
+        beta: float = 1, collect_device: str = "gpu", output_dir: str | None = None, format_only: bool = False,
         prefix: str | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
@@ -80,7 +80,7 @@ class IoUMetric(BaseMetric):
                 if truth.shape != predicted.shape:
                     raise ValueError(f"{name}: got an index map {tuple(predicted.shape)}, expected {tuple(truth.shape)}")
                 labels = self._labels(self._has_background(sample))
-                self.results.append(_confusion(predicted.long(), truth.long(), name, labels, self.ignore_index))
+                self.results.append(_confusion(predicted.long(), truth.long(), name, labels, self.ignore_index).cpu())
             else:
                 self.results.append(None)
 

@@ -41,7 +41,8 @@ class LesionMetric(BaseMetric):
         quantised: why the probabilities are not the model's own float32, which falsifies AUPR11: it becomes null.
         bootstrap: how often images are drawn for the intervals.
         seed: of these draws.
-        collect_device: 'cpu' or 'gpu', where the counts of several processes meet.
+        collect_device: where the counts of several processes meet: 'gpu', which is the network between them, without a GPU, too;
+            'cpu' is files in rank 0's current folder, which all machines must share.
         prefix: of the metrics' names in the log.
     """
 
@@ -49,7 +50,7 @@ class LesionMetric(BaseMetric):
 
     def __init__(
         self, out_dir: str | None = None, thresholds: Mapping[str, float] | None = None, quantised: str | None = None,
-        bootstrap: int = 1000, seed: int = 0, collect_device: str = "cpu", prefix: str | None = None,
+        bootstrap: int = 1000, seed: int = 0, collect_device: str = "gpu", prefix: str | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.out_dir = out_dir
