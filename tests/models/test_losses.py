@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mmseg.models import CrossEntropyLoss, DiceLoss, FocalLoss, LesionDiceLoss
 from mmseg.models.losses import Accuracy, accuracy, affinity_loss
+from mmseg.models.losses.utils import constant
 from mmseg.registry import MODELS
 
 LOSSES = [
@@ -341,3 +342,12 @@ def test_affinity_is_float32_under_autocast() -> None:
         value = affinity_loss(feature, reference)
     assert value.dtype == torch.float32
     torch.testing.assert_close(value, affinity_loss(feature, reference))
+
+
+def test_factors_are_copied_to_a_device_once() -> None:
+    like = torch.zeros(1)
+    assert constant((60, 10), like) is constant([60.0, 10.0], like)
+    assert torch.equal(constant(5, like.double()), torch.tensor(5.0, dtype=torch.float64))
+    with torch.inference_mode():
+        kept = constant((1.5, 2.5), like)
+    (kept * torch.ones(2, requires_grad=True)).sum().backward()  # no tensor of inference

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -11,8 +12,15 @@ from mmseg.models.layers.convolution import conv2d
 
 __all__ = ["conv_of_doubled"]
 
-_TAPS = torch.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 1.0]], [[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]])
-"""Which of a 3-tap kernel's taps fall on each of two neighbouring pixels: for an even output pixel, for an odd one."""
+
+@cache
+def _taps(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Which of a 3-tap kernel's taps fall on each of two neighbouring pixels: for an even output pixel, for an odd one.
+
+    Made once for each device, since a copy to a GPU waits for all that it has to do.
+    """
+    with torch.inference_mode(False):
+        return torch.tensor([[[1, 0, 0], [0, 1, 1]], [[1, 1, 0], [0, 0, 1]]], dtype=dtype, device=device)
 
 
 def conv_of_doubled(x: Tensor, conv: nn.Conv2d) -> Tensor:
@@ -31,7 +39,7 @@ def conv_of_doubled(x: Tensor, conv: nn.Conv2d) -> Tensor:
         ``(B, conv.out_channels, 2H, 2W)``, in channels-last memory order.
     """
     with torch.autocast(x.device.type, enabled=False):
-        taps = _TAPS.to(conv.weight)
+        taps = _taps(conv.weight.dtype, conv.weight.device)
         kernels = torch.einsum("aur,oirs,bvs->aboiuv", taps, conv.weight, taps).flatten(0, 2)
     kernels = kernels.contiguous(memory_format=torch.channels_last)
     result = conv2d(x, kernels, padding=(1, 1))

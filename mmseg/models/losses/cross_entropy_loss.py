@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mmseg.models.losses.segmentation_loss import SegmentationLoss, channel_targets, pixel_weights
 from mmseg.models.losses.soft_counts import soft_counts
-from mmseg.models.losses.utils import get_class_weight, weight_reduce_loss
+from mmseg.models.losses.utils import constant, get_class_weight, weight_reduce_loss
 from mmseg.registry import MODELS
 
 __all__ = ["CrossEntropyLoss"]
@@ -101,7 +101,7 @@ class CrossEntropyLoss(SegmentationLoss):
         if label.shape != (pred.shape[0], *pred.shape[2:]):
             raise ValueError(f"CrossEntropyLoss: got a label of shape {tuple(label.shape)} for logits of shape "
                              f"{tuple(pred.shape)}, expected indices {(pred.shape[0], *pred.shape[2:])} for use_sigmoid=False")
-        class_weight = None if self.class_weight is None else pred.new_tensor(self.class_weight)
+        class_weight = None if self.class_weight is None else constant(self.class_weight, pred)
         summed = weight is None and reduction != "none"
         loss = F.cross_entropy(
             pred, label.long(), class_weight, ignore_index=ignore_index, reduction="sum" if summed else "none")
@@ -118,12 +118,12 @@ class CrossEntropyLoss(SegmentationLoss):
     ) -> Tensor:
         """The binary form from the sums that the other losses of a head need, too."""
         counts = soft_counts(pred, label, ignore_index)
-        missed = counts.missed if self.pos_weight is None else counts.missed * pred.new_tensor(self.pos_weight)
+        missed = counts.missed if self.pos_weight is None else counts.missed * constant(self.pos_weight, pred)
         if reduction == "mean" and avg_factor is None:
             avg_factor = counts.valid.sum().clamp(min=1) if self.avg_non_ignore else pred.numel()
         values = missed + counts.alarmed
         if self.channel_weight is not None:
-            values = values * pred.new_tensor(self.channel_weight)
+            values = values * constant(self.channel_weight, pred)
         return weight_reduce_loss(values.sum(), None, reduction, avg_factor)
 
     def _masks(
@@ -133,8 +133,8 @@ class CrossEntropyLoss(SegmentationLoss):
             raise ValueError("CrossEntropyLoss: use_mask=True needs weight (the channel of each mask), reduction='mean', and "
                              "None for avg_factor and ignore_index")
         masks = pred[torch.arange(len(pred), device=pred.device), chosen]
-        class_weight = None if self.class_weight is None else pred.new_tensor(self.class_weight)
+        class_weight = None if self.class_weight is None else constant(self.class_weight, pred)
         return F.binary_cross_entropy_with_logits(masks, target.to(pred.dtype), class_weight)[None]
 
     def _per_channel(self, values: float | Sequence[float], pred: Tensor) -> Tensor:
-        return pred.new_tensor(values).view(-1, *[1] * (pred.ndim - 2))
+        return constant(values, pred).view(-1, *[1] * (pred.ndim - 2))

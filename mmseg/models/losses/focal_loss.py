@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmseg.models.losses.segmentation_loss import SegmentationLoss, channel_targets, pixel_weights
-from mmseg.models.losses.utils import weight_reduce_loss
+from mmseg.models.losses.utils import constant, weight_reduce_loss
 from mmseg.registry import MODELS
 
 __all__ = ["FocalLoss"]
@@ -51,7 +51,7 @@ class FocalLoss(SegmentationLoss):
         """See :meth:`SegmentationLoss.forward`; ``weight`` is one a pixel or one an element."""
         target, valid = channel_targets("FocalLoss", pred, target, ignore_index)
         channel = (-1, *[1] * (pred.ndim - 2))
-        alpha = pred.new_tensor(self.alpha).view(channel)
+        alpha = constant(self.alpha, pred).view(channel)
         probability = pred.sigmoid()
         # The power's gradient is infinite at 0 for gamma < 1, and sigmoid reaches 0 and 1.
         miss = ((1 - probability) * target + probability * (1 - target)).clamp(min=torch.finfo(pred.dtype).tiny)
@@ -59,5 +59,5 @@ class FocalLoss(SegmentationLoss):
         cross_entropy = F.binary_cross_entropy_with_logits(pred, target, reduction="none")
         values = balance * miss ** self.gamma * cross_entropy * valid
         if self.class_weight is not None:
-            values = values * pred.new_tensor(self.class_weight).view(channel)
+            values = values * constant(self.class_weight, pred).view(channel)
         return weight_reduce_loss(values, None if weight is None else pixel_weights(weight, pred), reduction, avg_factor)

@@ -9,7 +9,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["get_class_weight", "reduce_loss", "weight_reduce_loss", "weighted_loss"]
+__all__ = ["constant", "get_class_weight", "reduce_loss", "weight_reduce_loss", "weighted_loss"]
+
+
+def constant(values: float | Sequence[float], like: Tensor) -> Tensor:
+    """Numbers as a tensor of the type and on the device of another; the same one each time, not to be changed.
+
+    A copy to a GPU would wait for all that it has to do, once for every loss of every step.
+    """
+    return _constant(float(values) if isinstance(values, (int, float)) else tuple(map(float, values)), like.dtype, like.device)
+
+
+@functools.cache
+def _constant(values: float | tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):
+        return torch.tensor(values, dtype=dtype, device=device)
 
 
 def get_class_weight(class_weight: Sequence[float] | str | None) -> Any:
