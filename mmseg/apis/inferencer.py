@@ -21,7 +21,7 @@ from mmseg.apis.regions import Region, find_regions
 from mmseg.datasets.reading import fit_size, read_image, to_input
 from mmseg.models.segmentors.base import BaseSegmentor
 from mmseg.structures import SegDataSample, enlarge, enlarged_classes, enlarged_masks
-from mmseg.utils.device import has_native_bfloat16
+from mmseg.utils.device import exact_convolutions, has_native_bfloat16
 from mmseg.utils.errors import UserError, nearest
 
 __all__ = ["LesionInferencer", "Segmentation", "inference_model"]
@@ -172,7 +172,7 @@ class LesionInferencer:
     def _network(self, arrays: Sequence[np.ndarray]) -> list[Tensor]:
         """Probabilities float32 ``(C, h, w)`` of each photograph at the working size."""
         device = next(self.model.parameters()).device.type
-        with torch.autocast(device, torch.bfloat16, enabled=self.dtype == "bfloat16"):
+        with torch.autocast(device, torch.bfloat16, enabled=self.dtype == "bfloat16"), exact_convolutions():
             return [sample.probabilities.data for sample in predict(self.model, arrays, enlarged=False)]
 
 

@@ -10,6 +10,7 @@ from mmseg.engine.compiling import uncompiled
 from mmseg.engine.random_state import capture_random_state, restore_random_state
 from mmseg.engine.signals import StopRequest
 from mmseg.registry import LOOPS
+from mmseg.utils.device import exact_convolutions
 
 __all__ = ["IterBasedTrainLoop"]
 
@@ -64,6 +65,6 @@ class IterBasedTrainLoop(_IterBasedTrainLoop):
         if self.runner.val_loop is None or self._iter < self.val_begin or (self._iter % self.val_interval and not last):
             return
         state = capture_random_state()
-        with uncompiled(getattr(self.runner, "compiled", False)):
+        with uncompiled(getattr(self.runner, "compiled", False)), exact_convolutions():
             self.runner.val_loop.run()
         restore_random_state(state)

@@ -38,7 +38,7 @@ from mmseg.engine.resuming import (
 from mmseg.models import BaseSegmentor
 from mmseg.models.layers import use_fast_weight_gradients
 from mmseg.registry import RUNNERS
-from mmseg.utils.device import default_device, distributed_backend
+from mmseg.utils.device import default_device, distributed_backend, exact_convolutions
 from mmseg.utils.errors import UserError
 from mmseg.utils.memory import keep_freed_memory
 from mmseg.version import __version__
@@ -85,6 +85,11 @@ class LesionRunner(Runner):
             if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
                 handler.addFilter(lambda record: record.levelno > logging.INFO or record.getMessage().count("\n") < 3)
         return logger
+
+    def test(self) -> dict[str, float]:
+        """As mmengine's, in exact float32 on a GPU, too."""
+        with exact_convolutions():
+            return super().test()
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """As mmengine's, in channels-last memory order; on a CPU SyncBN becomes BN and DistributedDataParallel gets no device."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -9,8 +11,9 @@ import torch
 from mmseg.utils.errors import UserError
 
 __all__ = [
-    "default_device", "distributed_backend", "free_memory", "get_rng_state", "gpu_report", "has_native_bfloat16", "peak_memory",
-    "prefers_planar_weight_gradients", "process_device", "reset_peak_memory", "resolve_device", "set_rng_state",
+    "default_device", "distributed_backend", "exact_convolutions", "free_memory", "get_rng_state", "gpu_report",
+    "has_native_bfloat16", "peak_memory", "prefers_planar_weight_gradients", "process_device", "reset_peak_memory",
+    "resolve_device", "set_rng_state",
 ]
 
 
@@ -56,6 +59,18 @@ def has_native_bfloat16(device_type: str) -> bool:
     if device_type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return device_type == "cpu" and getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+
+
+@contextmanager
+def exact_convolutions() -> Iterator[None]:
+    """Inside, a GPU convolves float32 in float32 (not in TF32, of 10 bits), and tries no algorithms at every new image size."""
+    cudnn = torch.backends.cudnn
+    before = cudnn.allow_tf32, cudnn.benchmark
+    cudnn.allow_tf32 = cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32, cudnn.benchmark = before
 
 
 def prefers_planar_weight_gradients() -> bool:
