@@ -9,6 +9,7 @@ import torch
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
 
+from mmseg.engine.compiling import uncompiled
 from mmseg.registry import HOOKS
 from mmseg.structures import SegDataSample, unpack_masks
 from mmseg.visualization import draw_overlay
@@ -46,7 +47,7 @@ class SampleOverlayHook(Hook):
         training = model.training
         model.eval()
         try:
-            with torch.no_grad():
+            with torch.no_grad(), uncompiled(getattr(runner, "compiled", False)):
                 (found,) = model.test_step(dict(inputs=[image], data_samples=[sample]))
         finally:
             model.train(training)
