@@ -214,8 +214,10 @@ def describe(rank: int, failure: Any, logs: Path) -> str:
     if failure.exitcode < 0:
         reason = "; the system does so when memory runs out (see dmesg)" if failure.exitcode == -signal.SIGKILL else ""
         return f"process {rank} was ended by {signal.Signals(-failure.exitcode).name}{reason}; its log: {log}"
-    lines = log.read_text(errors="replace").split("\n") if found else []
-    last = re.sub(r"^\[rank\d+\]: ", "", next((line.strip() for line in reversed(lines) if line.strip()), "no word on stderr"))
+    lines = [re.sub(r"^\[rank\d+\]: ", "", line.strip()) for line in log.read_text(errors="replace").split("\n")] if found else []
+    lines = [line for line in reversed(lines) if line]
+    named = (line for line in lines if re.match(r"error: |[\w.]*(Error|Exception)\b", line))  # CUDA's go on for lines behind it
+    last = next(named, lines[0] if lines else "no word on stderr")
     lost = "; another process ended before it, perhaps on another machine" if "losed by peer" in last else ""
     return f"process {rank} ended with code {failure.exitcode}: {last:.300}{lost}; its log: {log}"
 
