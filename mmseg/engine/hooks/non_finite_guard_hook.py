@@ -134,4 +134,4 @@ def _can_skip(optimizer: torch.optim.Optimizer) -> bool:
     """Whether ``step`` leaves out an update on the device where ``optimizer.found_inf`` is 1."""
     fused = getattr(optimizer, "_step_supports_amp_scaling", False)
     fused = fused and all(group.get("fused") for group in optimizer.param_groups)  # which a checkpoint may have changed
-    return fused and isinstance(optimizer, (torch.optim.Adam, torch.optim.SGD))
+    return fused and isinstance(optimizer, (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD))

@@ -97,7 +97,7 @@ class Parts:
 
 def build_parts(config: Config, skip: Sequence[str] = ()) -> Parts:
     """Build every part; the random state is left as it was."""
-    with torch.random.fork_rng(), contextlib.redirect_stdout(io.StringIO()):
+    with torch.random.fork_rng(devices=[]), contextlib.redirect_stdout(io.StringIO()):
         return Parts(config, skip)
 
 

@@ -29,7 +29,7 @@ def step_findings(config: Config, parts: Parts) -> Iterator[Finding]:
     """
     device = default_device()
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[] if device.type == "cpu" else [device]):
             batch = _first_batch(config)
             yield from _try_step(batch, parts, device)
     except UserError as error:
