@@ -102,22 +102,32 @@ def segment_files(
         what became of this process's files.
 
     Raises:
-        UserError: the folder cannot be written.
+        UserError: the folder cannot be written, is that of the photographs, or holds results of others with the same name.
     """
-    from mmseg.apis.results import is_complete, result_paths, write_results
+    from mmseg.apis.results import is_complete, photograph_of, result_paths, write_results
     from mmseg.datasets.reading import read_image
 
     meta: dict[str, Any] = inferencer.model.checkpoint_meta
     about: dict[str, Any] = {key: meta[key] for key in ("iter", "init", "metrics", "versions") if key in meta}
     settings = [fingerprint(inferencer), save_probabilities]
-    outcome, todo = Outcome(), []
+    if Path(out_dir).resolve() in {path.parent.resolve() for path in files}:
+        raise UserError(f"--out-dir: got {out_dir}, expected another folder than that of the photographs: results would stand "
+                        "among them, and the next time be taken for some")
+    outcome, todo, others = Outcome(), [], []
     for path, name in list(zip(files, output_names(files), strict=True))[share[0] :: share[1]]:
         made_from = dict(photograph=_identity(path), settings=settings)
         paths = result_paths(out_dir, name, inferencer.classes, save_probabilities, overlay)
         if not overwrite and is_complete(paths, made_from):
             outcome.kept += 1
-        else:
-            todo.append((path, name, made_from))
+            continue
+        todo.append((path, name, made_from))
+        earlier = photograph_of(out_dir, name)
+        if not overwrite and earlier not in (None, made_from["photograph"][0]):
+            others.append(f"{name}: of {earlier}, now {path}")
+    if others:
+        more = f"\n  and {len(others) - 5} more" if len(others) > 5 else ""
+        raise UserError(f"{out_dir}: holds results of other photographs of the same name; name another --out-dir, or --overwrite "
+                        "to replace them:\n  " + "\n  ".join(others[:5]) + more)
     if outcome.kept:
         print(f"{outcome.kept} photographs are done already, by the same checkpoint and settings", flush=True)
     start = time.monotonic()
@@ -125,7 +135,9 @@ def segment_files(
         batch, images = [], []
         for path, name, made_from in todo[first : first + batch_size]:
             try:
-                images.append(read_image(path))
+                image = read_image(path)
+                inferencer.check_size(image, path)
+                images.append(image)
                 batch.append((path, name, made_from))
             except UserError as error:
                 print(f"error: {error}", file=sys.stderr)
@@ -147,7 +159,7 @@ def fingerprint(inferencer: LesionInferencer) -> str:
     config = model.cfg
     settings = dict(
         model=config.model, data_preprocessor=config.get("data_preprocessor"),
-        size=config.get("test_dataloader", {}).get("dataset", {}).get("size"),
+        size=(config.get("test_dataloader") or {}).get("dataset", {}).get("size"),
         thresholds=inferencer.thresholds, classes=inferencer.classes, palette=inferencer.palette, dtype=inferencer.dtype,
         version=__version__,
     )

@@ -144,12 +144,26 @@ class LesionInferencer:
         results = self._segment(inputs, batch_size, progress and len(inputs) > 1)
         return next(results) if single else results
 
+    def check_size(self, image: np.ndarray, path: str | Path = "image") -> None:
+        """See that the network can take a photograph.
+
+        Raises:
+            UserError: it is narrower than 8 pixels at the working size.
+        """
+        height, width = image.shape[:2]
+        size = fit_size(width, height, _working_size(self.model.cfg))
+        if min(size) < 8:
+            raise UserError(f"{path}: got {width}x{height} pixels, which is {size[0]}x{size[1]} at the working size, expected 8 "
+                            "or more a side; is it a photograph?")
+
     def _segment(self, inputs: list[Path | np.ndarray], batch_size: int, progress: bool) -> Iterator[Segmentation]:
         thresholds = dict(self.thresholds)
         bar = ProgressBar(len(inputs), file=sys.stderr) if progress else None
         for first in range(0, len(inputs), batch_size):
             batch = inputs[first : first + batch_size]
             arrays = [image if isinstance(image, np.ndarray) else read_image(image) for image in batch]
+            for image, array in zip(batch, arrays, strict=True):
+                self.check_size(array, "image" if isinstance(image, np.ndarray) else image)
             for image, array, working in zip(batch, arrays, self._network(arrays), strict=True):
                 masks, index_map = self._decide(working, array.shape[:2], thresholds)
                 yield Segmentation(
@@ -172,7 +186,7 @@ class LesionInferencer:
     def _network(self, arrays: Sequence[np.ndarray]) -> list[Tensor]:
         """Probabilities float32 ``(C, h, w)`` of each photograph at the working size."""
         device = next(self.model.parameters()).device.type
-        with torch.autocast(device, torch.bfloat16, enabled=self.dtype == "bfloat16"), exact_convolutions():
+        with torch.autocast(device, torch.bfloat16, enabled=self.dtype == "bfloat16"):
             return [sample.probabilities.data for sample in predict(self.model, arrays, enlarged=False)]
 
 
@@ -207,7 +221,7 @@ def predict(model: BaseSegmentor, images: Sequence[np.ndarray], enlarged: bool =
         inputs.append(picture.flip(0) if getattr(model.data_preprocessor, "takes_bgr", False) else picture)
         shape = (size[1], size[0])
         samples.append(SegDataSample(metainfo=dict(ori_shape=(height, width) if enlarged else shape, img_shape=shape)))
-    with torch.inference_mode():
+    with torch.inference_mode(), exact_convolutions():
         return model.test_step(dict(inputs=inputs, data_samples=samples))
 
 
@@ -229,5 +243,5 @@ def inference_model(model: BaseSegmentor, img: Any) -> SegDataSample | list[SegD
 
 def _working_size(config: Config) -> tuple[int, int] | None:
     """The box into which the configuration scales its test images."""
-    size = config.get("test_dataloader", {}).get("dataset", {}).get("size")
+    size = (config.get("test_dataloader") or {}).get("dataset", {}).get("size")
     return tuple(size) if size is not None else None

@@ -15,7 +15,7 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.structures import PixelData
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from mmseg.apis.init import register_all_modules
 from mmseg.datasets.lesion_dataset import LesionDataset
@@ -132,7 +132,7 @@ def _size(path: Path) -> tuple[int, int]:
         with Image.open(path) as image:
             width, height = image.size
             return (width, height) if image.getexif().get(_ORIENTATION, 1) >= 5 else (height, width)
-    except (OSError, UnidentifiedImageError) as error:
+    except Exception as error:  # damaged bytes make decoders fail in any way
         raise UserError(f"{path}: cannot be read ({error})") from error
 
 
@@ -146,7 +146,7 @@ def _archive_problem(file: Path, shape: tuple[int, ...]) -> str | None:
                 version: Any = np.lib.format.read_magic(member)
                 head = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
                 found, _, kind = head(member)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except Exception as error:  # damaged bytes make decoders fail in any way
         return f"cannot be read ({error}), {expected}"
     return None if (found, kind) == (shape, np.float32) else f"got {kind} {found}, {expected}"
 
@@ -157,7 +157,7 @@ def _map_problem(file: Path, size: tuple[int, int]) -> str | None:
         with Image.open(file) as image:
             fits = image.mode == "L" and image.size == size[::-1]
             return None if fits else f"got mode {image.mode} of {image.width}x{image.height}, {expected}"
-    except (OSError, UnidentifiedImageError) as error:
+    except Exception as error:  # damaged bytes make decoders fail in any way
         return f"cannot be read ({error}), {expected}"
 
 
@@ -165,7 +165,7 @@ def _read_archive(files: Sequence[Path]) -> np.ndarray:
     try:
         with np.load(files[0], allow_pickle=False) as archive:
             return archive["probabilities"]
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except Exception as error:  # damaged bytes make decoders fail in any way
         raise UserError(f"{files[0]}: cannot be read ({error}); write it again") from error
 
 
@@ -175,6 +175,6 @@ def _read_maps(files: Sequence[Path]) -> np.ndarray:
         try:
             with Image.open(file) as image:
                 maps.append(np.asarray(image, dtype=np.float32) / np.float32(255))
-        except (OSError, UnidentifiedImageError) as error:
+        except Exception as error:  # damaged bytes make decoders fail in any way
             raise UserError(f"{file}: cannot be read ({error}); write it again") from error
     return np.stack(maps)

@@ -17,7 +17,7 @@ from mmseg.structures import retina_mask
 from mmseg.utils.errors import UserError
 from mmseg.visualization import draw_overlay, write_picture
 
-__all__ = ["is_complete", "result_paths", "summarise", "write_results"]
+__all__ = ["is_complete", "photograph_of", "result_paths", "summarise", "write_results"]
 
 
 def summarise(found: Segmentation) -> dict[str, dict[str, float | int]]:
@@ -52,6 +52,25 @@ def is_complete(paths: Sequence[Path], made_from: dict[str, Any]) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(report, dict) and report.get("made_from") == made_from and all(path.is_file() for path in paths)
+
+
+def photograph_of(out_dir: str | Path, name: str) -> str | None:
+    """The absolute path of the photograph whose results stand there under a name; None where it is not known.
+
+    Raises:
+        UserError: the JSON file of that name is no result.
+    """
+    path = Path(out_dir, f"{name}.json")
+    try:
+        report = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):  # of a process that was killed long ago, or cut off
+        return None
+    if not isinstance(report, dict) or "made_from" not in report:
+        raise UserError(f"{path}: is no result of this program and would be replaced; name another --out-dir, or move it away")
+    made_from = report["made_from"]
+    return made_from["photograph"][0] if isinstance(made_from, dict) else None
 
 
 def write_results(

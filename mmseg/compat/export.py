@@ -120,7 +120,7 @@ def metadata(model: BaseSegmentor, preprocessing: bool) -> dict[str, Any]:
     preprocessor: Any = model.data_preprocessor
     mean, std = (
         getattr(preprocessor, key).flatten().tolist() if hasattr(preprocessor, key) else None for key in ("mean", "std"))
-    size = model.cfg.get("test_dataloader", {}).get("dataset", {}).get("size")
+    size = (model.cfg.get("test_dataloader") or {}).get("dataset", {}).get("size")
     classes = list(model.dataset_meta["classes"])
     return dict(
         classes=classes,

@@ -67,7 +67,7 @@ def model_card(
             init=meta.get("init"), finished=meta.get("time"), versions=meta.get("versions")),
         data=dict(train=_data(cfg.get("train_dataloader")), test=_data(cfg.get("test_dataloader"))),
         input=dict(
-            kind="colour fundus photograph, RGB, 8 bit", size=cfg.get("test_dataloader", {}).get("dataset", {}).get("size"),
+            kind="colour fundus photograph, RGB, 8 bit", size=(cfg.get("test_dataloader") or {}).get("dataset", {}).get("size"),
             resize="scaled by area into the box of size (width, height), its shape kept; probabilities are enlarged bilinearly"),
         thresholds=model.stored_thresholds(classes),
         protocol={key: value for key, value in details.items() if isinstance(value, str | int | float)} or None,

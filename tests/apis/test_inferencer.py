@@ -175,6 +175,46 @@ class TestInputs:
         assert (tmp_path / f"out/{photographs[0].stem}.json").is_file()
         assert len(list((tmp_path / "out").iterdir())) == len(SUFFIXES) - 1
 
+    def test_a_strip_is_told_like_a_file_that_cannot_be_read(
+        self, inferencer: LesionInferencer, tmp_path: Path, photographs: list[Path], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        cv2.imwrite(str(tmp_path / "line.png"), np.zeros((1, 400, 3), np.uint8))
+        outcome = segment_files(inferencer, [tmp_path / "line.png", photographs[0]], tmp_path / "out")
+        assert (outcome.failed, outcome.segmented) == ([str(tmp_path / "line.png")], 1)
+        assert "line.png: got 400x1 pixels" in capsys.readouterr().err
+
+    def test_results_do_not_stand_among_the_photographs(
+        self, inferencer: LesionInferencer, tmp_path: Path, photographs: list[Path]
+    ) -> None:
+        shutil.copy(photographs[0], tmp_path / "eye.jpg")
+        before = contents(tmp_path)
+        with pytest.raises(UserError, match="expected another folder than that of the photographs"):
+            segment_files(inferencer, [tmp_path / "eye.jpg"], tmp_path / "x" / "..", overwrite=True)
+        assert contents(tmp_path) == before
+
+    def test_results_of_another_photograph_are_not_replaced_unasked(
+        self, inferencer: LesionInferencer, tmp_path: Path, photographs: list[Path]
+    ) -> None:
+        for folder, photograph in zip("ab", photographs, strict=False):
+            (tmp_path / folder).mkdir()
+            shutil.copy(photograph, tmp_path / folder / "eye.jpg")
+        segment_files(inferencer, [tmp_path / "a/eye.jpg"], tmp_path / "out")
+        before = contents(tmp_path / "out")
+        told = r"results of other photographs of the same name.*\n  eye: of .*/a/eye\.jpg, now .*/b/eye"
+        with pytest.raises(UserError, match=told):
+            segment_files(inferencer, [tmp_path / "b/eye.jpg"], tmp_path / "out")
+        assert contents(tmp_path / "out") == before
+        assert segment_files(inferencer, [tmp_path / "b/eye.jpg"], tmp_path / "out", overwrite=True).segmented == 1
+
+    def test_a_file_of_another_program_is_not_replaced(
+        self, inferencer: LesionInferencer, tmp_path: Path, photographs: list[Path]
+    ) -> None:
+        (tmp_path / f"{photographs[0].stem}.json").write_text('{"shapes": []}')
+        before = contents(tmp_path)
+        with pytest.raises(UserError, match="is no result of this program and would be replaced"):
+            segment_files(inferencer, photographs[:1], tmp_path, overwrite=True)
+        assert contents(tmp_path) == before
+
     def test_an_unwritable_folder(self, inferencer: LesionInferencer, tmp_path: Path, photographs: list[Path]) -> None:
         (tmp_path / "file").touch()
         with pytest.raises(UserError, match="cannot be written"):
@@ -183,6 +223,20 @@ class TestInputs:
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_float32_is_exact_where_a_gpu_would_round(
+    inferencer: LesionInferencer, photographs: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cudnn, seen = torch.backends.cudnn, []
+    monkeypatch.setattr(cudnn, "allow_tf32", True)
+    monkeypatch.setattr(cudnn, "benchmark", True)
+    hook = inferencer.model.backbone.register_forward_hook(lambda *_: seen.append((cudnn.allow_tf32, cudnn.benchmark)))
+    inferencer(photographs[0])
+    inference_model(inferencer.model, photographs[0])
+    hook.remove()
+    assert seen == [(False, False)] * 2
+    assert (cudnn.allow_tf32, cudnn.benchmark) == (True, True)
 
 
 class TestGoingOn:
@@ -235,7 +289,7 @@ class TestGoingOn:
 
     def test_half_a_report_is_none(self, inferencer: LesionInferencer, photographs: list[Path], done: Path) -> None:
         report = done / f"{photographs[0].stem}.json"
-        for text in (report.read_text()[:40], "[]", ""):
+        for text in (report.read_text()[:40], '{"made_from": null}', ""):
             report.write_text(text)
             assert self.again(inferencer, photographs, done) == (1, 2)
 
@@ -251,6 +305,10 @@ class TestGoingOn:
     def test_other_weights_do_not_count_as_done(
         self, inferencer: LesionInferencer, trained: Path, photographs: list[Path], done: Path
     ) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            before = fingerprint(inferencer)
+            patch.setattr("mmseg.apis.folders.__version__", "another")
+            assert fingerprint(inferencer) != before
         other = LesionInferencer(trained, device="cpu", dtype="float32")
         assert fingerprint(other) != fingerprint(inferencer)
         assert self.again(other, photographs, done) == (3, 0)

@@ -32,7 +32,7 @@ def model(speckled: Path) -> BaseSegmentor:
 
 @pytest.fixture(scope="module")
 def inferencer(model: BaseSegmentor) -> LesionInferencer:
-    return LesionInferencer(model)
+    return LesionInferencer(model, dtype="float32")
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +200,7 @@ class TestThreads:
         self, speckled: Path, photographs: list[Path], expected: list[Segmentation]
     ) -> None:
         def build() -> list[Segmentation]:
-            return list(LesionInferencer(speckled, device="cpu")(photographs, progress=False))
+            return list(LesionInferencer(speckled, device="cpu", dtype="float32")(photographs, progress=False))
 
         for results in self.at_once([build, build, build]):
             for one, other in zip(results, expected, strict=True):
