@@ -18,7 +18,7 @@ $(VENV)/.complete: requirements/runtime.txt requirements/tests.txt requirements/
 
 demo: setup
 	$(PY) tools/make_synthetic_dataset.py --out data/synthetic
-	$(PY) tools/train.py $(DEMO) --work-dir $(OUT)
+	$(PY) tools/train.py $(DEMO) --work-dir $(OUT) --overwrite
 	$(PY) tools/test.py $(DEMO) $(OUT)/latest.pth --work-dir $(OUT) --out $(OUT)/test
 	$(PY) benchmarks/colour_threshold.py data/synthetic --json $(OUT)/test/colour_threshold.json
 	$(PY) tools/inference.py data/synthetic/images/test/synthetic_25.jpg --checkpoint $(OUT)/latest.pth --out-dir $(OUT)/output_img

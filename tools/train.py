@@ -16,6 +16,7 @@ def parse_args() -> argparse.Namespace:
     add_run_arguments(parser)
     parser.add_argument("--resume", nargs="?", const="auto", metavar="CKPT", help="go on from CKPT, or the work_dir's latest")
     parser.add_argument("--load-from", metavar="CKPT", help="start from the weights of a checkpoint")
+    parser.add_argument("--overwrite", action="store_true", help="start afresh where an earlier run is, and remove it")
     parser.add_argument("--amp", action="store_true", help="mixed precision (bfloat16), on a GPU or a CPU")
     parser.add_argument("--seed", type=int, help="of weights, order and augmentation (default: the config's, 0)")
     parser.add_argument("--deterministic", action="store_true", help="ask the GPU for repeatable results, at some cost")
@@ -43,6 +44,20 @@ def check(config: Any) -> None:
         print(f"warning: {finding}", file=sys.stderr)
 
 
+def make_way(work_dir: Path, resume: bool, overwrite: bool) -> None:
+    """Let no run replace the checkpoints of an earlier one unasked."""
+    from mmseg.engine.resuming import resume_candidates
+
+    earlier = [] if resume else resume_candidates(work_dir)
+    if earlier and not overwrite:
+        raise UserError(
+            f"{work_dir}: holds checkpoints of an earlier run ({earlier[0].name}), which this one would replace; go on by "
+            "--resume, name another --work-dir, or start afresh by --overwrite"
+        )
+    for path in {*earlier, work_dir / "latest.pth"} if earlier else ():
+        path.unlink(missing_ok=True)
+
+
 def main() -> None:
     args = parse_args()
     with exit_on_user_error():
@@ -51,10 +66,15 @@ def main() -> None:
             config.optim_wrapper.update(type="AutocastOptimWrapper", dtype="bfloat16")
         if args.no_validate:
             config.val_cfg = config.val_dataloader = config.val_evaluator = None
+            config.merge_from_dict({"default_hooks.checkpoint.save_best": None})
+        if args.resume not in (None, "auto") and args.load_from:
+            raise UserError("got --resume CKPT and --load-from CKPT, expected one of them: a resumed run has its own weights")
         config.resume = args.resume is not None or config.get("resume", False)
         start = args.load_from or config.get("load_from")
         if args.resume == "auto" and start:  # a fine-tuning run: go on where it stopped, or begin with the weights
-            config.resume = Path(config.work_dir, "latest.pth").is_file()
+            from mmseg.engine.resuming import resume_candidates
+
+            config.resume = bool(resume_candidates(config.work_dir))
             start = None if config.resume else start
         config.load_from = args.resume if args.resume not in (None, "auto") else start
         config.setdefault("randomness", {}).update(
@@ -64,6 +84,8 @@ def main() -> None:
         for path in [*named, config.load_from]:
             if path and not Path(path).is_file():
                 raise UserError(f"{path}: no such file, though it was named on the command line")
+        if is_first_process():
+            make_way(Path(config.work_dir), config.resume, args.overwrite)
         if not args.no_check and is_first_process():
             check(config)
 

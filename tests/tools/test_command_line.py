@@ -248,6 +248,27 @@ class TestArguments:
         config = seen(*arguments)
         assert (config.resume, config.load_from) == (True, None)
 
+    def test_an_earlier_run_is_not_replaced_unasked(
+        self, seen: Callable[..., Config], call: Call, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for name in ("iter_4.pth", "latest.pth", "best_lesion_mAP_iter_4.pth"):
+            (tmp_path / name).touch()
+        assert call("train.py", tiny, "--work-dir", tmp_path) == 2
+        assert "holds checkpoints of an earlier run (latest.pth)" in capsys.readouterr().err
+        assert len(list(tmp_path.glob("*.pth"))) == 3
+        assert seen("--work-dir", tmp_path, "--overwrite").resume is False
+        assert not list(tmp_path.glob("*.pth"))
+
+    def test_two_checkpoints_to_start_from(
+        self, call: Call, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert call("train.py", tiny, "--work-dir", tmp_path, "--resume", "a.pth", "--load-from", "b.pth") == 2
+        assert "got --resume CKPT and --load-from CKPT, expected one" in capsys.readouterr().err
+
+    def test_without_validation_nothing_is_best(self, seen: Callable[..., Config]) -> None:
+        config = seen("--no-validate", "--cfg-options", "default_hooks.checkpoint.save_best=lesion/mAP")
+        assert config.val_dataloader is None and config.default_hooks.checkpoint.save_best is None
+
     def test_overrides(self, seen: Callable[..., Config]) -> None:
         config = seen(
             "--options", "train_cfg.max_iters=9", "--cfg-options", "train_cfg.max_iters=5", "optim_wrapper.clip_grad=None",

@@ -38,8 +38,10 @@ class CheckpointHook(Hook):
     ) -> None:
         if by_epoch:
             raise ValueError("CheckpointHook: got by_epoch=True, expected False: training is counted in iterations here")
-        if max_keep_ckpts == 0:
-            raise ValueError("CheckpointHook: got max_keep_ckpts=0, expected at least 1, or -1 to keep all")
+        if not isinstance(max_keep_ckpts, int) or max_keep_ckpts == 0:
+            raise ValueError(f"CheckpointHook: got max_keep_ckpts={max_keep_ckpts!r}, expected at least 1, or -1 to keep all")
+        if not isinstance(interval, int):
+            raise ValueError(f"CheckpointHook: got interval={interval!r}, expected a number of iterations")
         self.interval = interval
         self.max_keep_ckpts = max_keep_ckpts
         self.save_best = save_best
@@ -74,9 +76,13 @@ class CheckpointHook(Hook):
             Path(runner.work_dir, "last_checkpoint").write_text(path.name)
             self._prune(Path(runner.work_dir), keep=done)
 
+    def _best_files(self, runner: Any) -> list[Path]:
+        found = Path(runner.work_dir).glob(f"{self._prefix}*.pth")
+        return [path for path in found if path.stem.removeprefix(self._prefix).isdecimal()]
+
     def _best_score(self, runner: Any) -> float | None:
         scores = []
-        for path in Path(runner.work_dir).glob(f"{self._prefix}*.pth"):
+        for path in self._best_files(runner):
             try:
                 scores.append(read_checkpoint(path)["meta"]["metrics"].get(self.save_best))
             except UserError as error:
@@ -92,7 +98,7 @@ class CheckpointHook(Hook):
         name = f"{self._prefix}{runner.iter}.pth"
         path = runner.save_checkpoint(runner.work_dir, name, iteration=runner.iter, metrics=metrics)
         if is_main_process():
-            for old in Path(runner.work_dir).glob(f"{self._prefix}*.pth"):
+            for old in self._best_files(runner):
                 if old != path:
                     old.unlink()
 

@@ -108,8 +108,10 @@ def disk_findings(config: Config, model: nn.Module, free: int | None = None) -> 
     if not isinstance(checkpoint, dict) or not isinstance(most, int):
         return
     work_dir = Path(config.work_dir)
-    size, kept = checkpoint_bytes(config, model), checkpoint.get("max_keep_ckpts", -1)
-    written = -(-most // max(1, checkpoint.get("interval", 1000)))
+    size, kept, interval = checkpoint_bytes(config, model), checkpoint.get("max_keep_ckpts", -1), checkpoint.get("interval", 1000)
+    if not isinstance(kept, int) or not isinstance(interval, int):
+        return  # told where the hook is built
+    written = -(-most // max(1, interval))
     # A file is removed only after its successor is on the disk.
     count = written if kept < 0 else min(written, kept + 1)
     count += 2 if checkpoint.get("save_best") else 0
