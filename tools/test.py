@@ -64,9 +64,11 @@ def main() -> None:
             return
         config.load_from, config.resume = args.checkpoint, False
         evaluators = config.test_evaluator if isinstance(config.test_evaluator, list) else [config.test_evaluator]
-        for evaluator in evaluators:
-            if evaluator.type == "LesionMetric":
-                evaluator.out_dir = str(out)
+        ours = [e for e in evaluators if isinstance(e, dict) and e.get("type") == "LesionMetric"]
+        if len(ours) > 1:
+            raise UserError(f"test_evaluator: got {len(ours)} LesionMetric, expected one: each writes --out's metrics.json")
+        for evaluator in ours:
+            evaluator.out_dir = str(out)
         config.merge_from_dict({"default_hooks.logger.interval": 5})
         if args.tta:
             config.model.setdefault("test_cfg", {})["flips"] = ["horizontal", "vertical", "diagonal"]

@@ -42,15 +42,20 @@ class ReportHook(Hook):
 
     def after_test_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Keep the images of one batch, at their working size."""
+        if not _of_lesions(runner):
+            return
         for image, sample in zip(data_batch["inputs"], outputs, strict=True):
-            self._pictures.add(
-                Path(sample.img_path).name, image.permute(1, 2, 0).cpu().numpy(),
-                (sample.probabilities.data > 0.5).cpu().numpy(), sample.gt_sem_seg.data.cpu().numpy(),
-            )
+            truth = sample.gt_sem_seg.data.cpu().numpy()
+            predicted = runner.bare_model.shown_masks(sample)[-len(truth) :]  # without the background, where it is a channel
+            self._pictures.add(Path(sample.img_path).name, image.permute(1, 2, 0).cpu().numpy(), predicted.cpu().numpy(), truth)
 
     def after_test_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         """Bring the pictures of all processes together and write."""
         self._pictures.update(all_gather_object(self._pictures))
-        if is_main_process() and Path(self.out_dir, "metrics.json").is_file():  # another metric writes no such file
+        if is_main_process() and _of_lesions(runner):  # another metric writes no metrics.json
             config = json.dumps(runner.cfg.to_dict(), indent=2, default=str)
             write_report(self.out_dir, self._pictures, {"Command": self.command, "Configuration": config})
+
+
+def _of_lesions(runner: Any) -> bool:
+    return any(isinstance(metric, LesionMetric) for metric in runner.test_evaluator.metrics)
