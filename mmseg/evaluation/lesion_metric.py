@@ -117,14 +117,15 @@ class LesionMetric(BaseMetric):
             intervals = bootstrap_intervals(results, classes, arrays["AP"], self.bootstrap, self.seed)
             for of_lesion in intervals.values() if self.quantised else ():
                 of_lesion["AUPR11"] = None
+        table = format_table(scores, intervals["mean"] if intervals else None)
+        print_log(f"results over {len(results)} images, percent\n{table}", logger="current")
+        print(f"\n{table}\n", flush=True)  # before anything is written: a full disk takes no scores
+        if self.out_dir is not None and intervals is not None:
             errors = dict(zip(classes, (None if np.isnan(error) else error for _, error in precisions), strict=True))
             write_results(
                 Path(self.out_dir), scores, intervals, results, self._pooled, ap_error=errors,
                 thresholds=self._tuned(), quantised=self.quantised, bootstrap=dict(samples=self.bootstrap, seed=self.seed),
             )
-        table = format_table(scores, intervals["mean"] if intervals else None)
-        print_log(f"results over {len(results)} images, percent\n{table}", logger="current")
-        print(f"\n{table}\n", flush=True)
         means = {f"m{name}": scores["mean"][name] for name in SCORES}
         single = {f"{name}.{lesion}": scores[lesion][name] for lesion in classes for name in SCORES}
         return {name: value for name, value in {**means, **single}.items() if value is not None}

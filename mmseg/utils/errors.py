@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import errno
 import sys
 from collections.abc import Iterable, Iterator
 
 __all__ = ["UserError", "exit_on_user_error", "nearest"]
+
+
+_OF_THE_DISK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 class UserError(Exception):
@@ -34,9 +38,20 @@ def nearest(name: str, choices: Iterable[str], likeness: float = 0.5) -> str:
 
 @contextlib.contextmanager
 def exit_on_user_error() -> Iterator[None]:
-    """Print a :class:`UserError` as one message on stderr and exit with code 2; let every other exception through."""
+    """Print a :class:`UserError` as one message on stderr and exit with code 2; let other exceptions through.
+
+    A disk that is full or may not be written is told in the same way, and Ctrl-C in one word (code 130).
+    """
     try:
         yield
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except OSError as error:
+        if error.errno not in _OF_THE_DISK:
+            raise
+        print(f"error: {error.filename or 'a file'}: cannot be read or written ({error.strerror})", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        raise SystemExit(130) from None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import pytest
 
 from mmseg.utils import UserError, exit_on_user_error, nearest
@@ -15,7 +18,7 @@ def test_a_users_mistake_is_one_message_and_code_2(capsys: pytest.CaptureFixture
     assert (out, err) == ("", "error: --size: got 'big', expected two numbers\n")
 
 
-@pytest.mark.parametrize("error", [ValueError("ours"), KeyboardInterrupt(), SystemExit(3)])
+@pytest.mark.parametrize("error", [ValueError("ours"), SystemExit(3)])
 def test_every_other_exception_passes(error: BaseException, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(type(error)) as caught, exit_on_user_error():
         raise error
@@ -45,3 +48,22 @@ def test_the_nearest_name(name: str, choices: list[str], expected: str) -> None:
 def test_the_likeness_asked_for() -> None:
     assert nearest("dice", ["DiceLoss"], likeness=0.9) == ""
     assert nearest("dice", ["DiceLoss"], likeness=0.3) != ""
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS])
+def test_the_disk_is_told_like_a_mistake(number: int, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught, exit_on_user_error():
+        raise OSError(number, os.strerror(number), "a/b.json")
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == f"error: a/b.json: cannot be read or written ({os.strerror(number)})\n"
+
+
+def test_other_errors_of_the_system_are_not() -> None:
+    with pytest.raises(FileNotFoundError), exit_on_user_error():
+        raise FileNotFoundError(errno.ENOENT, "x")
+
+
+def test_ctrl_c(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught, exit_on_user_error():
+        raise KeyboardInterrupt
+    assert (caught.value.code, capsys.readouterr().err) == (130, "stopped\n")

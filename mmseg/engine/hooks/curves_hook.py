@@ -30,7 +30,10 @@ class CurvesHook(Hook):
         records: dict[int, dict[str, float]] = {}
         for file in sorted(Path(runner.work_dir).glob("*/vis_data/scalars.json")):
             for line in file.read_text().splitlines():
-                values = json.loads(line)
+                try:
+                    values = json.loads(line)
+                except ValueError:  # a line that a power cut or a full disk has cut off
+                    continue
                 if "step" in values:
                     records.setdefault(values["step"], {}).update(values)
         if records:
