@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from _cli import exit_on_user_error, home_path, options, require
+from _cli import UserError, exit_on_user_error, home_path, options, require
 
 
 def main() -> None:
@@ -20,6 +20,8 @@ def main() -> None:
 
         config = load_config(args.config, options(args.cfg_options))
         require(config, "data_preprocessor", "train_dataloader")
+        if args.number < 1:
+            raise UserError(f"--number: got {args.number}, expected 1 or more")
         out_dir = args.out_dir or home_path("work_dirs", "browse")
         written = browse_dataset(config, out_dir, args.number)
     print(f"{len(written)} pictures in {out_dir}")
