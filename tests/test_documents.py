@@ -57,6 +57,8 @@ def test_documents_named_in_docstrings_exist(path: Path) -> None:
 def test_no_document_or_code_names_the_workplace() -> None:
     words = ("/work" + "/", "shared" + "/design", "shared" + "/data", "." + "library")
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
+    if not tracked:
+        pytest.skip("no checkout of git: what is tracked is not known")
     for name in tracked:
         path = ROOT / name
         if path.suffix in {".py", ".md", ".sh", ".toml", ".txt", ""} and path.is_file() and name != ".ci/run":

@@ -19,4 +19,4 @@ def test_both_sides_agree(monkeypatch: pytest.MonkeyPatch) -> None:
         found = compare(probabilities, truth, repeats=1)
         assert found["error"] <= found["computed_bound"] + 1e-9
         assert found["computed_bound"] < 1e-3
-        assert found["ratio"] == found["scikit_learn_seconds"] / found["seconds"]
+        assert found["seconds"] > 0 and found["average_precision"] > 0

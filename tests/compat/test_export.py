@@ -129,11 +129,9 @@ class TestGraphs:
     ) -> None:
         assert difference(model, by_onnxruntime, size) < 1e-4
 
-    @pytest.mark.parametrize("size", SIZES)
-    def test_so_is_the_traced_program(
-        self, model: BaseSegmentor, program: torch.export.ExportedProgram, size: tuple[int, int, int]
-    ) -> None:
-        assert difference(model, program.module(), size) < 1e-4
+    def test_so_is_the_traced_program(self, model: BaseSegmentor, program: torch.export.ExportedProgram) -> None:
+        module = program.module()
+        assert max(difference(model, module, size) for size in SIZES) < 1e-4
 
     @pytest.mark.slow
     def test_archive(self, model: BaseSegmentor, exported: dict[str, Any], tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ def test_they_are_not_packed_as_lesions(root: Path) -> None:
 
 
 def test_browsing_draws_every_class(root: Path, tmp_path: Path) -> None:
-    config = load_config("configs/isdnet/isdnet_r18-d8_1224x1224_80k_DeepGlobe.py")
+    config = load_config(Path(__file__).parents[2] / "configs/isdnet/isdnet_r18-d8_1224x1224_80k_DeepGlobe.py")
     names = [f"class {i}" for i in range(7)]
     config.train_dataloader.dataset = dict(
         type="BaseSegDataset", data_root=str(root), data_prefix=FOLDERS, img_suffix=".jpg", seg_map_suffix=".png",

@@ -14,6 +14,7 @@ import torch
 from comparing import MakeConfig, log, logged, scalars, state_differences, train
 from mmengine.config import Config
 
+from mmseg.apis import build_runner
 from mmseg.datasets.resident import ResidentDataset
 from mmseg.engine import loop
 from mmseg.engine.checkpoint import read_checkpoint, write_checkpoint
@@ -235,8 +236,8 @@ class TestDifferences:
         assert "work_dir" not in text.partition("differ:")[2].partition("resumed at")[0]
 
     def test_nothing_is_said_where_nothing_differs(self, run_config: MakeConfig, whole: Path, tmp_path: Path) -> None:
-        config = read_checkpoint(whole / "iter_2.pth")
-        assert config_differences(config, Config({**config_of(config), "work_dir": "elsewhere"})) == []
+        config = run_config(tmp_path, curves=True, default_hooks__checkpoint__interval=2, log_processor__window_size=1)
+        assert config_differences(read_checkpoint(whole / "iter_2.pth"), build_runner(config).cfg) == []
 
     def test_another_optimizer_is_refused(self, run_config: MakeConfig, whole: Path, tmp_path: Path) -> None:
         sgd = dict(type="SGD", lr=0.1)
@@ -293,3 +294,12 @@ class TestWhichCheckpoint:
         path = tmp_path / "latest.pth"
         write_checkpoint(dict(state_dict={"a": torch.zeros(1)}, meta={}), path)
         assert newest_readable([path, whole / "iter_2.pth"])[0] == whole / "iter_2.pth"
+
+
+def test_a_test_uses_averaged_weights(run_config: MakeConfig, speckled: Path, tmp_path: Path) -> None:
+    """Of a checkpoint with no others the averages are its weights; forgotten, they would be those of the initialisation."""
+    found = [
+        build_runner(run_config(tmp_path / name, load_from=str(speckled), custom_hooks=hooks)).test()
+        for name, hooks in (("with", [EMA]), ("without", []))
+    ]
+    assert found[0] == found[1] and found[0]["lesion/mDice"] > 0

@@ -82,7 +82,7 @@ def test_training_at_any_size(model: nn.Module, count: int, size: tuple[int, int
 
 
 def test_training_in_bfloat16(model: nn.Module) -> None:
-    images, samples = batch(1, 97, 131, model.multi_label)
+    images, samples = batch(1, 33, 35, model.multi_label)
     with torch.autocast("cpu", torch.bfloat16):
         losses = model(images, samples, mode="loss")
     assert {value.dtype for value in losses.values()} == {torch.float32}
@@ -92,7 +92,7 @@ def test_training_in_bfloat16(model: nn.Module) -> None:
 
 def test_types_agree_where_a_gpu_computes_in_float32(model: nn.Module) -> None:
     """CUDA's autocast enlarges, sums and takes the softmax in float32; a CPU's does not."""
-    images, samples = batch(1, 97, 131, model.multi_label)
+    images, samples = batch(1, 33, 35, model.multi_label)
     with torch.autocast("cpu", torch.bfloat16), GpuAutocast():
         losses = model(images, samples, mode="loss")
         with torch.no_grad():

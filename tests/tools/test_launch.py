@@ -95,12 +95,12 @@ class TestMeeting:
         assert self.where(launch, PORT=str(port))[1]
 
     def test_machines_that_do_not_meet_in_time(self, launch: ModuleType, tmp_path: Path, free_port: int) -> None:
-        job = launch.parse("train", ["a.py", "2", "--rendezvous-timeout", "1"])
+        job = launch.parse("train", ["a.py", "2", "--rendezvous-timeout", "3"])
         where, place = launch.meeting_place(job, dict(NNODES="2", MASTER_ADDR="127.0.0.1", PORT=str(free_port)))
         with pytest.MonkeyPatch.context() as patch:  # for the tests that follow in this process
             patch.setattr(launch.logging, "disable", lambda level: None)
             patch.setattr(launch.os, "environ", {**os.environ})
-            told = r"did not meet within 1 s \(machine 0 of 2.*1/2 clients joined\. See that"
+            told = r"did not meet within 3 s \(machine 0 of 2.*\d/2 clients joined\. See that"
             with pytest.raises(launch.UserError, match=told):
                 launch.run(job, place, launch.torchrun_arguments(job, where, tmp_path))
 
