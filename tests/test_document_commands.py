@@ -49,7 +49,9 @@ def desk(tmp_path: Path, tiny_data: Path, speckled: Path, monkeypatch: pytest.Mo
 
 
 def on_the_desk(code: str, desk: Path) -> str:
-    """Paths such as ``/data/IDRID`` lie below the desk, and the photographs that are drawn are those of ``tiny_data``."""
+    """Paths such as ``/data/IDRID`` lie below the desk, the photographs that are drawn are those of ``tiny_data``, and a
+    training may find the run of another document."""
+    code = re.sub(r"(tools/train\.py \S+|tools/dist_train\.sh \S+ \d+)(?![^\n]*--resume)", r"\1 --overwrite", code)
     code = re.sub(r"(?m)(make_synthetic_dataset\.py --out data/synthetic)$", r"\1 --train 4 --test 3 --size 240 160", code)
     return re.sub(r"(?<![\w.$}/])/data/", f"{desk}/data/", code)
 

@@ -223,10 +223,12 @@ def describe(rank: int, failure: Any, logs: Path) -> str:
 
 
 def latest(job: Job) -> str:
-    """What tells one ``latest.pth`` from another."""
+    """What tells the newest checkpoint of a folder from another."""
+    from mmseg.engine.resuming import resume_candidates
+
     try:
-        found = (job.folder / "latest.pth").stat()
-    except OSError:
+        found = resume_candidates(job.folder)[0].stat()
+    except (OSError, IndexError):
         return "none"
     return f"{found.st_ino}-{found.st_mtime_ns}"
 

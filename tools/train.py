@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -44,18 +45,23 @@ def check(config: Any) -> None:
         print(f"warning: {finding}", file=sys.stderr)
 
 
-def make_way(work_dir: Path, resume: bool, overwrite: bool) -> None:
-    """Let no run replace the checkpoints of an earlier one unasked."""
-    from mmseg.engine.resuming import resume_candidates
+def earlier_run(config: Any, resume: str | None) -> list[Path]:
+    """Checkpoints in the work_dir that the run would replace, since it does not go on from them.
 
-    earlier = [] if resume else resume_candidates(work_dir)
-    if earlier and not overwrite:
-        raise UserError(
-            f"{work_dir}: holds checkpoints of an earlier run ({earlier[0].name}), which this one would replace; go on by "
-            "--resume, name another --work-dir, or start afresh by --overwrite"
-        )
-    for path in {*earlier, work_dir / "latest.pth"} if earlier else ():
-        path.unlink(missing_ok=True)
+    Args:
+        config: with ``work_dir``, ``resume``, ``load_from``.
+        resume: of ``--resume``: 'auto', or a file, which may be that of another work_dir.
+    """
+    work_dir = Path(config.work_dir)
+    goes_on = config.resume and (resume in (None, "auto") or Path(resume).resolve().parent == work_dir.resolve())
+    own = re.compile(r"latest\.pth|iter_\d+\.pth|best_.+_iter_\d+\.pth")
+    return [] if goes_on else sorted(path for path in work_dir.glob("*.pth") if own.fullmatch(path.name))
+
+
+def remove(run: list[Path]) -> None:
+    """Remove a run's checkpoints, and the numbers that ``curves.png`` is drawn from."""
+    for path in [*run, *(run[0].parent.glob("*/vis_data/scalars.json") if run else ())]:
+        path.unlink()
 
 
 def main() -> None:
@@ -66,7 +72,8 @@ def main() -> None:
             config.optim_wrapper.update(type="AutocastOptimWrapper", dtype="bfloat16")
         if args.no_validate:
             config.val_cfg = config.val_dataloader = config.val_evaluator = None
-            config.merge_from_dict({"default_hooks.checkpoint.save_best": None})
+            if isinstance((config.get("default_hooks") or {}).get("checkpoint"), dict):
+                config.default_hooks.checkpoint.save_best = None
         if args.resume not in (None, "auto") and args.load_from:
             raise UserError("got --resume CKPT and --load-from CKPT, expected one of them: a resumed run has its own weights")
         config.resume = args.resume is not None or config.get("resume", False)
@@ -84,14 +91,22 @@ def main() -> None:
         for path in [*named, config.load_from]:
             if path and not Path(path).is_file():
                 raise UserError(f"{path}: no such file, though it was named on the command line")
-        if is_first_process():
-            make_way(Path(config.work_dir), config.resume, args.overwrite)
+        earlier = earlier_run(config, args.resume) if is_first_process() else []
+        if earlier and not args.overwrite:
+            raise UserError(
+                f"{config.work_dir}: holds checkpoints of an earlier run ({earlier[-1].name}), which this one would replace; "
+                "go on by --resume, name another --work-dir, or start afresh by --overwrite"
+            )
+        for path in filter(None, [*named, config.load_from]):
+            if Path(path).resolve() in [old.resolve() for old in earlier]:
+                raise UserError(f"{path}: is to be loaded, and would be removed by --overwrite; name another --work-dir")
         if not args.no_check and is_first_process():
             check(config)
 
         from mmseg.apis import build_runner
 
         runner = build_runner(config)
+        remove(earlier)  # when all that can be seen beforehand is well
         runner.train()
         if runner.rank == 0:
             work_dir = Path(runner.work_dir)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from mmengine.config import Config
@@ -249,15 +250,24 @@ class TestArguments:
         assert (config.resume, config.load_from) == (True, None)
 
     def test_an_earlier_run_is_not_replaced_unasked(
-        self, seen: Callable[..., Config], call: Call, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+        self, seen: Callable[..., Config], call: Call, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         for name in ("iter_4.pth", "latest.pth", "best_lesion_mAP_iter_4.pth"):
             (tmp_path / name).touch()
         assert call("train.py", tiny, "--work-dir", tmp_path) == 2
         assert "holds checkpoints of an earlier run (latest.pth)" in capsys.readouterr().err
         assert len(list(tmp_path.glob("*.pth"))) == 3
+        for refused in (["--resume", tmp_path / "elsewhere/x.pth"], ["--load-from", tmp_path / "latest.pth", "--overwrite"]):
+            (tmp_path / "elsewhere").mkdir(exist_ok=True)
+            (tmp_path / "elsewhere/x.pth").touch()
+            assert call("train.py", tiny, "--work-dir", tmp_path, *refused) == 2
         assert seen("--work-dir", tmp_path, "--overwrite").resume is False
-        assert not list(tmp_path.glob("*.pth"))
+        assert len(list(tmp_path.glob("*.pth"))) == 3  # nothing goes before the new run could be built
+        (tmp_path / "best_fold0-1a2b3c4d.pth").touch()
+        monkeypatch.setattr("mmseg.apis.build_runner", lambda config: SimpleNamespace(train=lambda: None, rank=1))
+        assert call("train.py", tiny, "--work-dir", tmp_path, "--overwrite") == 0
+        assert [path.name for path in tmp_path.glob("*.pth")] == ["best_fold0-1a2b3c4d.pth"]
 
     def test_two_checkpoints_to_start_from(
         self, call: Call, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
