@@ -121,8 +121,8 @@ def segment_files(
             outcome.kept += 1
             continue
         todo.append((path, name, made_from))
-        earlier = photograph_of(out_dir, name)
-        if not overwrite and earlier not in (None, made_from["photograph"][0]):
+        earlier = None if overwrite else photograph_of(out_dir, name)
+        if earlier is not None and Path(earlier).resolve() != path.resolve():
             others.append(f"{name}: of {earlier}, now {path}")
     if others:
         more = f"\n  and {len(others) - 5} more" if len(others) > 5 else ""

@@ -67,10 +67,12 @@ def photograph_of(out_dir: str | Path, name: str) -> str | None:
         return None
     except (OSError, ValueError):  # of a process that was killed long ago, or cut off
         return None
-    if not isinstance(report, dict) or "made_from" not in report:
-        raise UserError(f"{path}: is no result of this program and would be replaced; name another --out-dir, or move it away")
-    made_from = report["made_from"]
-    return made_from["photograph"][0] if isinstance(made_from, dict) else None
+    if not isinstance(report, dict) or not {"lesions", "checkpoint"} <= report.keys():
+        raise UserError(f"{path}: is no result of this program and would be replaced; name another --out-dir, move it away, "
+                        "or --overwrite")
+    made_from = report.get("made_from")
+    photograph = made_from.get("photograph") if isinstance(made_from, dict) else None
+    return str(photograph[0]) if isinstance(photograph, list) and photograph else None
 
 
 def write_results(

@@ -212,7 +212,7 @@ class TestInputs:
         (tmp_path / f"{photographs[0].stem}.json").write_text('{"shapes": []}')
         before = contents(tmp_path)
         with pytest.raises(UserError, match="is no result of this program and would be replaced"):
-            segment_files(inferencer, photographs[:1], tmp_path, overwrite=True)
+            segment_files(inferencer, photographs[:1], tmp_path)
         assert contents(tmp_path) == before
 
     def test_an_unwritable_folder(self, inferencer: LesionInferencer, tmp_path: Path, photographs: list[Path]) -> None:
@@ -262,6 +262,9 @@ class TestGoingOn:
         assert self.again(inferencer, photographs, done) == (0, 3)
         assert self.again(inferencer, photographs, done, overwrite=True) == (3, 0)
         assert contents(done) == before
+        link = done.with_name("link")
+        link.symlink_to(photographs[0].parent)
+        assert self.again(inferencer, [link / photographs[0].name], done) == (1, 0)  # by another way to the same photograph
 
     @pytest.mark.parametrize("suffix", ["_EX.png", "_overlay.png", ".json"])
     def test_what_is_not_whole_is_done_again(
@@ -289,7 +292,7 @@ class TestGoingOn:
 
     def test_half_a_report_is_none(self, inferencer: LesionInferencer, photographs: list[Path], done: Path) -> None:
         report = done / f"{photographs[0].stem}.json"
-        for text in (report.read_text()[:40], '{"made_from": null}', ""):
+        for text in (report.read_text()[:40], '{"lesions": {}, "checkpoint": {}}', ""):
             report.write_text(text)
             assert self.again(inferencer, photographs, done) == (1, 2)
 
