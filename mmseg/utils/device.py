@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -63,14 +64,33 @@ def has_native_bfloat16(device_type: str) -> bool:
 
 @contextmanager
 def exact_convolutions() -> Iterator[None]:
-    """Inside, a GPU convolves float32 in float32 (not in TF32, of 10 bits), and tries no algorithms at every new image size."""
+    """Inside, a GPU convolves float32 in float32 (not in TF32, of 10 bits), and tries no algorithms at every new image size.
+
+    The settings are the process's: with several threads inside, the last one out puts back what the first one in has found.
+    """
     cudnn = torch.backends.cudnn
-    before = cudnn.allow_tf32, cudnn.benchmark
-    cudnn.allow_tf32 = cudnn.benchmark = False
+    with _exact.lock:
+        if _exact.inside == 0:
+            _exact.before = cudnn.allow_tf32, cudnn.benchmark
+            cudnn.allow_tf32 = cudnn.benchmark = False
+        _exact.inside += 1
     try:
         yield
     finally:
-        cudnn.allow_tf32, cudnn.benchmark = before
+        with _exact.lock:
+            _exact.inside -= 1
+            if _exact.inside == 0:
+                cudnn.allow_tf32, cudnn.benchmark = _exact.before
+
+
+class _Exact:
+    """How many are inside of :func:`exact_convolutions`, and what was set before."""
+
+    def __init__(self) -> None:
+        self.lock, self.inside, self.before = threading.Lock(), 0, (True, False)
+
+
+_exact = _Exact()
 
 
 def prefers_planar_weight_gradients() -> bool:
