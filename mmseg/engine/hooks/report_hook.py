@@ -52,7 +52,8 @@ class ReportHook(Hook):
     def after_test_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         """Bring the pictures of all processes together and write."""
         self._pictures.update(all_gather_object(self._pictures))
-        if is_main_process() and _of_lesions(runner):  # another metric writes no metrics.json
+        written = _of_lesions(runner) and Path(self.out_dir, "metrics.json").is_file()  # a metric of the user's may write none
+        if is_main_process() and written:
             config = json.dumps(runner.cfg.to_dict(), indent=2, default=str)
             write_report(self.out_dir, self._pictures, {"Command": self.command, "Configuration": config})
 
