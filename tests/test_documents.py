@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from functools import cache
@@ -56,6 +57,8 @@ def test_documents_named_in_docstrings_exist(path: Path) -> None:
 
 def test_no_document_or_code_names_the_workplace() -> None:
     words = ("/work" + "/", "shared" + "/design", "shared" + "/data", "." + "library")
+    if shutil.which("git") is None:
+        pytest.skip("no git")
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
     if not tracked:
         pytest.skip("no checkout of git: what is tracked is not known")

@@ -119,7 +119,7 @@ def _choose(first: Sample, count: int) -> tuple[str, str]:
     need = count * (first.image.numel() + first.masks.numel())
     device = default_device()
     places = [("device", free_memory(device))] if device.type != "cpu" else []
-    host = available_memory() / get_world_size()  # processes of one machine choose at the same moment, each for itself
+    host = available_memory() / get_world_size()  # each chooses for itself, and most share a machine
     told = []
     for name, free in [*places, ("host", host / 2 if places else host)]:  # pinned blocks are rounded up to a power of two
         told.append(f"{need / 2**30:.2f} GiB of {free / 2**30:.1f} GiB free on the {name}")

@@ -89,6 +89,7 @@ def test_processes_share_the_free_memory(source: SyntheticFundusDataset, monkeyp
     sample = resident._decode(source, 0)
     need = 10 * (sample.image.numel() + sample.masks.numel())
     monkeypatch.setattr(resident, "available_memory", lambda: 4 * need)
+    monkeypatch.setattr(resident, "default_device", lambda: torch.device("cpu"))
     found = []
     for number in (1, 2, 3):
         monkeypatch.setattr(resident, "get_world_size", lambda number=number: number)

@@ -176,6 +176,7 @@ class TestAutocast:
             assert (model(torch.ones(2, 4)).dtype == torch.bfloat16) is native
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens where there is no GPU")
 def test_slurm_without_a_gpu_is_told(run_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
