@@ -24,7 +24,7 @@ ENGLISH = [name for name in DOCUMENTS if name not in PAIRS.values()]
 RUN = [name for name in ENGLISH if any(b.language == "bash" and not b.needs for b in blocks(name))]
 PYTHON = [name for name in ENGLISH if any(b.language == "python" and not b.needs and not b.file for b in blocks(name))]
 IN_THIS_PROCESS = ["docs/custom_dataset.md", "docs/custom_module.md"]
-LINKED = ("benchmarks", "configs", "docs", "mmseg", "requirements", "tests", "tools", "Makefile", "pyproject.toml")
+LINKED = ("benchmarks", "configs", "docs", "mmseg", "requirements", "tests", "tools", "weights", "Makefile", "pyproject.toml")
 
 
 @pytest.fixture

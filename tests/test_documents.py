@@ -32,7 +32,7 @@ def test_commands_name_files_options_and_targets_that_exist(document: str) -> No
     for command in commands(document):
         words = shlex.split(command, comments=True)
         for word in words:
-            if re.match(r"(configs|tools|benchmarks|tests)/", word):
+            if re.match(r"(configs|tools|benchmarks|tests|weights)/", word):
                 assert (ROOT / word).exists(), f"{document}: {command!r} names {word}, which is not there"
         if words[:1] == ["make"]:
             assert set(words[1:]) <= targets, f"{document}: {command!r}"
