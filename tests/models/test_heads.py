@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 from torch import Tensor, nn
-from zoo import batch, head
+from zoo import batch, head, isdnet_cfg
 
 from mmseg.models import BaseDecodeHead, FCNHead
 from mmseg.models.layers import ConvOut
@@ -179,3 +179,7 @@ def test_dswm_weights_are_those_of_the_forward_pass() -> None:
     model(inputs)
     for expected, (weight, _) in zip(list(seen), model.branch_weights(inputs), strict=True):
         torch.testing.assert_close(weight, expected)
+
+
+def test_the_configs_of_the_zoo_fit_the_heads() -> None:
+    assert MODELS.build(isdnet_cfg(7)["decode_head"][1]).num_classes == 7

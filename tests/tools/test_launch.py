@@ -100,7 +100,7 @@ class TestMeeting:
         with pytest.MonkeyPatch.context() as patch:  # for the tests that follow in this process
             patch.setattr(launch.logging, "disable", lambda level: None)
             patch.setattr(launch.os, "environ", {**os.environ})
-            told = r"did not meet within 3 s \(machine 0 of 2.*\d/2 clients joined\. See that"
+            told = r"did not meet within 3 s \(machine 0 of 2.*1/2 clients joined\. See that"
             with pytest.raises(launch.UserError, match=told):
                 launch.run(job, place, launch.torchrun_arguments(job, where, tmp_path))
 

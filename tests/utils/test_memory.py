@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -20,7 +19,7 @@ def work():
 for _ in range(8):
     work()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(10):
+for _ in range(4):
     work()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
@@ -28,6 +27,5 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
 def test_freed_tensors_are_not_mapped_again() -> None:
-    command = [sys.executable, "-c", PROGRAM]
-    faults = {how: int(subprocess.check_output([*command, how], cwd=Path(__file__).parents[2])) for how in ("keep", "give back")}
-    assert faults["keep"] * 5 < faults["give back"], faults
+    faults = {how: int(subprocess.check_output([sys.executable, "-c", PROGRAM, how])) for how in ("keep", "give back")}
+    assert faults["keep"] * 20 < faults["give back"], faults
