@@ -72,12 +72,12 @@ def write_tidy(root: Path) -> None:
             write(mask * np.uint8(255), root / "masks" / split / lesion / f"{name(split, number)}_{lesion}.png")
 
 
-def write_label_maps(root: Path) -> None:
+def write_label_maps(root: Path, images: str = "images/{split}", labels: str = "labels/{split}") -> None:
     for split, number in every():
         image, masks = picture(split, number)
-        write(image, root / "images" / split / f"{name(split, number)}.jpg")
-        labels = sum((LABEL_OF[lesion] * mask for lesion, mask in masks.items()), np.zeros(SHAPE, np.uint8))
-        write(labels, root / "labels" / split / f"{name(split, number)}.png")
+        write(image, root / images.format(split=split) / f"{name(split, number)}.jpg")
+        values = sum((LABEL_OF[lesion] * mask for lesion, mask in masks.items()), np.zeros(SHAPE, np.uint8))
+        write(values, root / labels.format(split=split) / f"{name(split, number)}.png")
 
 
 # DDR and FGADR

@@ -81,6 +81,12 @@ FGADR = Layout(
 )
 """FGADR's "Seg-set", which has no split; its IRMA and neovascularisation masks are no lesions of this project."""
 
+LABEL_MAPS = (("images/{split}", "labels/{split}"), ("image/{split}", "label/{split}/annotations"))
+"""Folders of photographs and of their label maps, as users of HRDecoder and of M2MRF have them; ``val`` is ``valid``."""
+
+_COPIES = ("90", "180", "270", "horizontal", "vertical")
+"""Endings of the copies that M2MRF's tools/augment.py writes beside the photographs."""
+
 
 def find_images(folder: Path) -> list[Path]:
     """The photographs in a folder, by name; empty where the folder does not exist."""
@@ -120,17 +126,34 @@ def find_records(root: Path, split: str, layout: Layout) -> tuple[list[dict[str,
 
 
 def index_records(root: Path, split: str) -> list[dict[str, Any]]:
-    """``images/<split>/X.jpg`` with label maps ``labels/<split>/X.png``, as users of HRDecoder and M2MRF have them.
+    """Photographs with one label map each, in the first of :data:`LABEL_MAPS` that is there.
 
     Raises:
-        UserError: an image has no label map, though others have.
+        UserError: an image has no label map, though others have; or the folder holds turned and mirrored copies of its images,
+            which would stand on both sides of a fold.
     """
-    labels = _by_stem(root / "labels" / split)
-    images = find_images(root / "images" / split) if labels else []
-    without = [p.name for p in images if p.stem not in labels]
+    for images_name, labels_name in LABEL_MAPS:
+        for own in (split, "val") if split == "valid" else (split,):
+            folder, labels = root / images_name.format(split=own), _by_stem(root / labels_name.format(split=own))
+            images = _by_stem(folder) if labels else {}
+            if images:
+                _check_label_maps(folder, images, labels)
+                return [dict(img_path=str(p), image_id=stem, label_path=str(labels[stem])) for stem, p in images.items()]
+    return []
+
+
+def _check_label_maps(folder: Path, images: Mapping[str, Path], labels: Mapping[str, Path]) -> None:
+    without = [path.name for stem, path in images.items() if stem not in labels]
     if without:
-        raise UserError(f"{root / 'labels' / split}: no label map for {len(without)} images ({', '.join(without[:3])}, ...)")
-    return [dict(img_path=str(p), image_id=p.stem, label_path=str(labels[p.stem])) for p in images]
+        where = next(iter(labels.values())).parent
+        raise UserError(f"{where}: no label map for {len(without)} images ({', '.join(without[:3])}, ...)")
+    copies = [stem for stem in images if stem.rpartition("_")[2] in _COPIES and stem.rpartition("_")[0] in images]
+    if copies:
+        raise UserError(
+            f"{folder}: got {len(copies)} turned or mirrored copies of its images ({', '.join(copies[:3])}, ...), expected the "
+            "images alone, since training turns and mirrors them itself; make a folder of links to those without "
+            + ", ".join(f"_{ending}" for ending in _COPIES)
+        )
 
 
 def _only_folder(root: Path, name: str, depth: int) -> Path | None:

@@ -1,8 +1,9 @@
-"""One set of photographs in each of the three layouts that users have, and in none."""
+"""One set of photographs in each of the layouts that users have, and in none."""
 
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image
 from releases import COUNTS, SHAPE, name, picture, write, write_idrid, write_label_maps, write_tidy
 
-from mmseg.datasets import IDRiDDataset, LesionDataset, SyntheticFundusDataset
+from mmseg.datasets import DDRDataset, IDRiDDataset, LesionDataset, SyntheticFundusDataset
 from mmseg.datasets.reading import read_mask
 from mmseg.registry import DATASETS
 from mmseg.structures import LESIONS
@@ -26,13 +27,14 @@ def roots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     write_idrid(folder / "official" / "A. Segmentation")
     write_tidy(folder / "tidy")
     write_label_maps(folder / "labels")
+    write_label_maps(folder / "m2mrf", images="image/{split}", labels="label/{split}/annotations")
     return {
         "official": folder / "official" / "A. Segmentation", "official's parent": folder / "official",
-        "tidy": folder / "tidy", "label maps": folder / "labels",
+        "tidy": folder / "tidy", "label maps": folder / "labels", "M2MRF's label maps": folder / "m2mrf",
     }
 
 
-LAYOUTS = ["official", "official's parent", "tidy", "label maps"]
+LAYOUTS = ["official", "official's parent", "tidy", "label maps", "M2MRF's label maps"]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -153,6 +155,27 @@ def test_a_mask_of_another_size_is_refused(write_set: Callable[[Path], None], fi
         IDRiDDataset(str(tmp_path), "train", size=(30, 20))[0]
     message = str(caught.value)
     assert all(words in message for words in (file, "got a mask of 40x60", "expected 60x40", "IDRiD_01.jpg"))
+
+
+def test_hrdecoders_name_of_the_validation_split(tmp_path: Path) -> None:
+    write_label_maps(tmp_path)
+    for folder in ("images", "labels"):
+        (tmp_path / folder / "test").rename(tmp_path / folder / "val")
+    assert len(DDRDataset(str(tmp_path), "valid")) == COUNTS["test"]
+
+
+def test_copies_among_the_photographs_are_refused(tmp_path: Path) -> None:
+    """As M2MRF's augment.py leaves them; ``IDRiD_180`` alone is a photograph of that name."""
+    write_label_maps(tmp_path)
+    for folder, suffix in (("images", "jpg"), ("labels", "png")):
+        first = tmp_path / folder / f"train/IDRiD_01.{suffix}"
+        shutil.copy(first, first.with_stem("IDRiD_180"))
+    assert len(IDRiDDataset(str(tmp_path), "train")) == COUNTS["train"] + 1
+    for folder, suffix in (("images", "jpg"), ("labels", "png")):
+        first = tmp_path / folder / f"train/IDRiD_01.{suffix}"
+        shutil.copy(first, first.with_stem("IDRiD_01_90"))
+    with pytest.raises(UserError, match=r"got 1 turned or mirrored copies of its images \(IDRiD_01_90, .*_vertical$"):
+        IDRiDDataset(str(tmp_path), "train")
 
 
 def test_a_broken_file_is_named(tmp_path: Path) -> None:
