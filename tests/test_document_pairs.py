@@ -52,7 +52,7 @@ class TestTwins:
 
     def test_blocks(self, english: str) -> None:
         ours, theirs = ([(b.language, b.needs, b.file, b.code) for b in blocks(name)] for name in (english, PAIRS[english]))
-        if english == "README.md":  # comments there are translated
+        if english in ("README.md", "docs/python_api.md"):  # comments there are translated
             ours, theirs = ([(*b[:3], re.sub(r"#.*", "", b[3])) for b in found] for found in (ours, theirs))
         assert ours == theirs
 
