@@ -25,17 +25,19 @@ def main() -> None:
         image = cv2.imread(str(path))  # BGR, upright by EXIF
         if about["preprocessing"] != "inside" or image is None:
             raise SystemExit(f"error: {path} is no readable image" if image is None else "error: export with preprocessing")
-        height, width = image.shape[:2]
-        factor = min(about["size"][0] / width, about["size"][1] / height) if about["size"] else 1.0
-        size = (max(1, round(width * factor)), max(1, round(height * factor)))
+        height, width, _ = image.shape
+        sides = zip(sorted(about["size"] or (width, height)), sorted((width, height)), strict=True)  # long with long
+        factor = min(box / side for box, side in sides)
+        size = max(1, round(width * factor)), max(1, round(height * factor))
         small = cv2.resize(image, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
-        inputs = np.ascontiguousarray(small[..., ::-1].transpose(2, 0, 1)[None])
-        (probabilities,) = session.run(["probabilities"], {"image": inputs})
-        large = cv2.resize(probabilities[0].transpose(1, 2, 0), (width, height), interpolation=cv2.INTER_LINEAR)
+        inputs = {"image": np.ascontiguousarray(small[..., ::-1].transpose(2, 0, 1)[None])}
+        found = session.run(["probabilities"], inputs)[0][0].transpose(1, 2, 0)
+        large = cv2.resize(found, (width, height), interpolation=cv2.INTER_LINEAR).reshape(height, width, -1)
         seen = np.where(large > limits, large, -1)  # the likeliest lesion above its threshold
-        cv2.imwrite(str(args.out_dir / f"{path.stem}_mask.png"), ((seen.argmax(2) + 1) * (seen.max(2) >= 0)).astype(np.uint8))
-        for name, mask in zip(about["classes"], np.moveaxis(large > limits, 2, 0), strict=True):
-            cv2.imwrite(str(args.out_dir / f"{path.stem}_{name}.png"), mask.astype(np.uint8) * 255)
+        pictures = {"mask": ((seen.argmax(2) + 1) * (seen.max(2) >= 0)).astype(np.uint8)}
+        pictures |= {name: np.uint8(255) * (large[..., c] > limits[c]) for c, name in enumerate(about["classes"])}
+        if not all(cv2.imwrite(str(args.out_dir / f"{path.stem}_{name}.png"), picture) for name, picture in pictures.items()):
+            raise SystemExit(f"error: {args.out_dir} cannot be written")
         print(f"{path} -> {args.out_dir / path.stem}_*.png")
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -76,9 +78,21 @@ class LesionDataset(BaseDataset):
         )
 
     def filter_data(self) -> list[dict[str, Any]]:
-        """The records inside or outside the fold, in their own order; called by mmengine after :meth:`load_data_list`."""
+        """The records inside or outside the fold, in their own order; called by mmengine after :meth:`load_data_list`.
+
+        Raises:
+            UserError: the fold is empty, or two photographs to be tested on have one name, by which results are told apart.
+        """
+        names = Counter(Path(record["img_path"]).stem for record in self.data_list) if self.test_mode else Counter()
+        if names and (most := names.most_common(1)[0])[1] > 1:
+            same = [record["img_path"] for record in self.data_list if Path(record["img_path"]).stem == most[0]]
+            raise UserError(f"{type(self).__name__}: got {same[0]} and {same[1]}, expected photographs of different names: "
+                            "results are told apart by them; rename them, or read links of other names")
         if self.fold is None:
             return self.data_list
+        if self.num_folds > len(self.data_list):
+            raise UserError(f"{type(self).__name__}: got num_folds={self.num_folds} for {len(self.data_list)} images of split="
+                            f"{self.split!r}, expected no more folds than images")
         # RandomState, since its stream is frozen: a fold must be the same images in every version of numpy.
         order = np.random.RandomState(self.fold_seed).permutation(len(self.data_list))
         dealt = set(order[self.fold :: self.num_folds].tolist())

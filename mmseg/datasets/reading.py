@@ -18,11 +18,8 @@ __all__ = [
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp")
 """File endings (lower case) that count as photographs."""
 
-_LAST_BYTES = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND"}
-"""How a whole JPEG and PNG file ends, by how it begins: OpenCV 4 fills the missing part of a cut file with grey, silently."""
-
-_TAIL = 2**16
-"""Bytes at the end in which that mark is looked for; some cameras append data of their own."""
+_LEAST_PEAK = 2**14
+"""Largest value of a 16-bit photograph below which it is taken for one of fewer bits."""
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -35,10 +32,13 @@ def read_image(path: str | Path) -> np.ndarray:
         uint8 ``(H, W, 3)``, RGB, 0 to 255.
 
     Raises:
-        UserError: the file is missing, empty, cut off, or no image.
+        UserError: the file is missing, empty, cut off, no image, or holds 16-bit numbers that fill 14 bits or less.
     """
     image = _decode(path, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     if image.dtype == np.uint16:
+        if 0 < (peak := int(image.max())) < _LEAST_PEAK:
+            raise UserError(f"{path}: got a 16-bit image whose largest value is {peak}, expected the full range to 65535; it "
+                            "would be read as nearly black: scale it to 8 or 16 bits")
         image = (image // 257).astype(np.uint8)
     elif image.dtype != np.uint8:
         raise UserError(f"{path}: got pixels of type {image.dtype}, expected 8 or 16 bit; convert the file to PNG or JPEG")
@@ -106,16 +106,20 @@ def read_index_map(path: str | Path) -> np.ndarray:
 def fit_size(width: int, height: int, size: tuple[int, int] | None) -> tuple[int, int]:
     """The size of an image scaled to fit into a box, its shape kept (as mmcv's ``keep_ratio=True``).
 
+    The box is turned for an image that lies otherwise, so that a photograph on its side has the same scale as upright.
+
     Args:
         width: pixels.
         height: pixels.
         size: the box ``(width, height)`` in pixels, or None to leave the size as it is.
 
     Returns:
-        ``(width, height)``; 4288x2848 in a box of 1440x960 becomes 1440x956.
+        ``(width, height)``; 4288x2848 in a box of 1440x960 becomes 1440x956, and 2848x4288 956x1440.
     """
     if size is None:
         return width, height
+    if (height > width) != (size[1] > size[0]):
+        size = size[1], size[0]
     factor = min(size[0] / width, size[1] / height)
     return max(1, round(width * factor)), max(1, round(height * factor))
 
@@ -148,8 +152,7 @@ def _decode(path: str | Path, flags: int) -> np.ndarray:
         data = Path(path).read_bytes()
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    last = _LAST_BYTES.get(data[:2])
-    if last is not None and last not in data[-_TAIL:]:
+    if _is_cut(data):
         raise UserError(f"{path}: the file is cut off ({len(data)} bytes, no end mark); copy it again from its source")
     if data[:2] == b"\x89P" and not _chunks_fit(data):
         raise UserError(f"{path}: the file is damaged (a part is said to reach beyond its end); copy it again from its source")
@@ -160,6 +163,23 @@ def _decode(path: str | Path, flags: int) -> np.ndarray:
     if image is None:
         raise UserError(f"{path}: not an image that can be read ({len(data)} bytes); expected one of {', '.join(IMAGE_SUFFIXES)}")
     return image
+
+
+def _is_cut(data: bytes) -> bool:
+    """Whether a JPEG or PNG file lacks its end: OpenCV 4 fills the missing part with grey, silently.
+
+    A JPEG's end mark is looked for behind its header, where a thumbnail may have one of its own; what a camera appends does no
+    harm. Inside of the coded pixels the mark cannot occur.
+    """
+    if data[:2] == b"\x89P":
+        return b"IEND" not in data
+    if data[:2] != b"\xff\xd8":
+        return False
+    position = 2
+    while data[position : position + 1] == b"\xff" and data[position + 1 : position + 2] != b"\xda":  # to the first scan
+        filling = data[position + 1 : position + 2] == b"\xff"
+        position += 1 if filling else 2 + int.from_bytes(data[position + 2 : position + 4])
+    return data.find(b"\xff\xd9", position) < 0
 
 
 def _chunks_fit(png: bytes) -> bool:

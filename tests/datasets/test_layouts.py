@@ -68,7 +68,7 @@ def test_the_data_set_is_registered_and_says_what_its_classes_are(roots: dict[st
 
 @pytest.mark.parametrize(("test_mode", "truth"), [(False, (20, 30)), (True, SHAPE)])
 def test_the_masks_of_a_test_keep_the_photographs_size(test_mode: bool, truth: tuple[int, int], roots: dict[str, Path]) -> None:
-    item = IDRiDDataset(str(roots["tidy"]), "test", size=(30, 100), test_mode=test_mode)[0]
+    item = IDRiDDataset(str(roots["tidy"]), "test", size=(30, 25), test_mode=test_mode)[0]
     sample = item["data_samples"]
     assert item["inputs"].shape == (3, 20, 30)
     assert sample.gt_sem_seg.data.shape == (4, *truth)
@@ -176,6 +176,23 @@ def test_copies_among_the_photographs_are_refused(tmp_path: Path) -> None:
         shutil.copy(first, first.with_stem("IDRiD_01_90"))
     with pytest.raises(UserError, match=r"got 1 turned or mirrored copies of its images \(IDRiD_01_90, .*_vertical$"):
         IDRiDDataset(str(tmp_path), "train")
+
+
+def test_a_fold_holds_an_image(tmp_path: Path) -> None:
+    write_tidy(tmp_path)
+    with pytest.raises(UserError, match=r"got num_folds=9 for \d images of split='train', expected no more folds than images"):
+        IDRiDDataset(str(tmp_path), "train", fold=8, held_out=True, num_folds=9)
+
+
+def test_tested_photographs_are_told_apart_by_their_names() -> None:
+    class Clinic(LesionDataset):
+        def load_data_list(self) -> list[dict]:
+            return [dict(img_path=f"/{patient}/left.{suffix}", image_id=patient, mask_paths={})
+                    for patient, suffix in (("1", "jpg"), ("2", "png"))]
+
+    assert len(Clinic()) == 2
+    with pytest.raises(UserError, match=r"Clinic: got /1/left\.jpg and /2/left\.png, expected photographs of different names"):
+        Clinic(test_mode=True)
 
 
 def test_a_broken_file_is_named(tmp_path: Path) -> None:

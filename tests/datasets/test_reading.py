@@ -68,6 +68,31 @@ def test_16_bits_are_scaled_to_8(suffix: str, channels: int, photograph: np.ndar
     np.testing.assert_array_equal(read_image(tmp_path / f"a{suffix}"), expected)
 
 
+@pytest.mark.parametrize("peak", [1, 1023, 4095, 2**14 - 1])
+def test_fewer_bits_in_16_are_refused(peak: int, photograph: np.ndarray, tmp_path: Path) -> None:
+    """Else a photograph of a 12-bit sensor would be nearly black, and free of lesions."""
+    deep = np.minimum(photograph.astype(np.uint16) * 64, peak)
+    deep[0, 0] = peak
+    cv2.imwrite(str(tmp_path / "a.png"), deep)
+    with pytest.raises(UserError, match=f"a.png: got a 16-bit image whose largest value is {peak}, expected the full range"):
+        read_image(tmp_path / "a.png")
+    cv2.imwrite(str(tmp_path / "b.png"), np.zeros((8, 8, 3), np.uint16))
+    assert not read_image(tmp_path / "b.png").any()
+
+
+def test_a_thumbnails_end_is_not_the_files(photograph: np.ndarray, tmp_path: Path) -> None:
+    """And what a camera appends behind the end does no harm, however long."""
+    whole, thumbnail = (cv2.imencode(".jpg", image)[1].tobytes() for image in (photograph, photograph[:8, :8]))
+    header = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2) + thumbnail
+    with_thumbnail = whole[:2] + b"\xff" + header + whole[2:]  # a filling byte before a marker is allowed
+    for name, data in (("whole", with_thumbnail), ("film", with_thumbnail + bytes(2**17))):
+        (tmp_path / f"{name}.jpg").write_bytes(data)
+        assert read_image(tmp_path / f"{name}.jpg").shape == photograph.shape
+    (tmp_path / "cut.jpg").write_bytes(with_thumbnail[:-20])
+    with pytest.raises(UserError, match=r"cut\.jpg: the file is cut off"):
+        read_image(tmp_path / "cut.jpg")
+
+
 def test_grey_becomes_rgb(photograph: np.ndarray, tmp_path: Path) -> None:
     Image.fromarray(photograph[..., 1]).save(tmp_path / "a.png")
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), photograph[..., 1:2].repeat(3, -1))
@@ -219,7 +244,8 @@ def test_a_missing_file_and_a_folder_are_refused(read: Callable, tmp_path: Path)
     ("size", "box", "expected"),
     [
         ((4288, 2848), (1440, 960), (1440, 956)),  # IDRiD, at the field's working size
-        ((2848, 4288), (1440, 960), (638, 960)),
+        ((2848, 4288), (1440, 960), (956, 1440)),  # on its side, at the same scale
+        ((4288, 2848), (960, 1440), (1440, 956)),
         ((1280, 1280), (1440, 960), (960, 960)),
         ((1000, 669), (300, 300), (300, 201)),  # 200.7
         ((100, 50), (400, 400), (400, 200)),
