@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import re
 import sys
@@ -13,6 +14,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a check
 
 from mmseg.utils.errors import UserError, exit_on_user_error
 from mmseg.utils.paths import home_path, make_folder
+
+if isinstance(sys.stdout, io.TextIOWrapper):
+    sys.stdout.reconfigure(errors="backslashreplace")  # a file name that cannot be shown stops no work
 
 __all__ = [
     "PART_FAILED", "UserError", "add_run_arguments", "exit_on_user_error", "hint", "home_path", "is_first_process",
@@ -77,7 +81,7 @@ def prepare_config(args: argparse.Namespace, *needs: str) -> Any:
     if args.options:
         hint("--options", "--cfg-options")
         args.cfg_options = [*args.options, *(args.cfg_options or [])]
-    config = load_config(args.config, options(args.cfg_options), tell=os.environ.get("RANK", "0") == "0")
+    config = load_config(args.config, options(args.cfg_options), tell=is_first_process())
     require(config, *needs)
     if not isinstance(config.get("work_dir", ""), (str, type(None))):
         raise UserError(f"work_dir: got {config.work_dir!r} ({type(config.work_dir).__name__}), expected str")

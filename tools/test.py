@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from _cli import UserError, add_run_arguments, exit_on_user_error, hint, make_folder, prepare_config
+from _cli import UserError, add_run_arguments, exit_on_user_error, hint, is_first_process, make_folder, prepare_config
 
 
 def parse_args() -> argparse.Namespace:
@@ -51,7 +51,8 @@ def main() -> None:
         if args.checkpoint and not Path(args.checkpoint).is_file():
             raise UserError(f"{args.checkpoint}: no such checkpoint; tools/train.py writes latest.pth into its work_dir")
         out = Path(args.out or Path(config.work_dir, time.strftime("test_%Y%m%d_%H%M%S")))
-        make_folder(out, "--out" if args.out else "--work-dir")
+        if is_first_process():  # the others tell the time for themselves, and write nothing there
+            make_folder(out, "--out" if args.out else "--work-dir")
         command = shlex.join(["python", *sys.argv])
         if args.predictions:
             wrong = [name for name in ("tta", "show_dir") if getattr(args, name)]
@@ -63,15 +64,17 @@ def main() -> None:
             tell(out, start)
             return
         config.load_from, config.resume = args.checkpoint, False
-        evaluators = config.test_evaluator if isinstance(config.test_evaluator, list) else [config.test_evaluator]
-        ours = [e for e in evaluators if isinstance(e, dict) and e.get("type") == "LesionMetric"]
+        from mmseg.apis import lesion_evaluators
+
+        ours = lesion_evaluators(config)
         if len(ours) > 1:
             raise UserError(f"test_evaluator: got {len(ours)} LesionMetric, expected one: each writes --out's metrics.json")
         for evaluator in ours:
             evaluator.out_dir = str(out)
-        config.merge_from_dict({"default_hooks.logger.interval": 5})
+        if isinstance((config.get("default_hooks") or {}).get("logger"), dict):
+            config.default_hooks.logger.interval = 5
         if args.tta:
-            config.model.setdefault("test_cfg", {})["flips"] = ["horizontal", "vertical", "diagonal"]
+            config.model.test_cfg = {**(config.model.get("test_cfg") or {}), "flips": ["horizontal", "vertical", "diagonal"]}
         hooks = [*(config.get("custom_hooks") or []), dict(type="ReportHook", out_dir=str(out), command=command)]
         if args.show_dir:
             make_folder(args.show_dir, "--show-dir")

@@ -25,13 +25,21 @@ from mmseg.registry import DATASETS, METRICS
 from mmseg.utils.errors import UserError
 from mmseg.visualization import ReportPictures, write_report
 
-__all__ = ["find_predictions", "score_predictions"]
+__all__ = ["find_predictions", "lesion_evaluators", "score_predictions"]
 
 QUANTISED = "the predictions are 8-bit PNGs, and probabilities of 256 values falsify it; give float32 in .npz files"
 _NAMED = 5
 _ORIENTATION = 274  # EXIF; 5 to 8 swap the sides
 
 Load = Callable[[], np.ndarray]
+
+
+def lesion_evaluators(config: Config) -> list[Any]:
+    """The configurations of ``test_evaluator`` that are of :class:`LesionMetric`, or of a subclass; they may be changed."""
+    register_all_modules()
+    given = config.test_evaluator
+    kinds = [(METRICS.get(e.type), e) for e in (given if isinstance(given, list) else [given]) if isinstance(e, dict)]
+    return [evaluator for kind, evaluator in kinds if isinstance(kind, type) and issubclass(kind, LesionMetric)]
 
 
 def score_predictions(config: Config, folder: str | Path, out_dir: str | Path, command: str = "") -> dict[str, float]:
@@ -57,8 +65,10 @@ def score_predictions(config: Config, folder: str | Path, out_dir: str | Path, c
     if not MMLogger.check_instance_created("predictions"):
         MMLogger.get_instance("predictions", log_level="WARNING")  # the metric prints its table itself
     dataset: LesionDataset = DATASETS.build(config.test_dataloader.dataset)
-    evaluators = config.test_evaluator if isinstance(config.test_evaluator, list) else [config.test_evaluator]
-    settings = next((dict(e) for e in evaluators if e.type == "LesionMetric"), dict(type="LesionMetric"))
+    if not isinstance(dataset, LesionDataset):
+        raise UserError(f"test_dataloader.dataset: got a {type(dataset).__name__}, expected one data set of lesions, whose image "
+                        "names are those of the predictions")
+    settings = next((dict(e) for e in lesion_evaluators(config)), dict(type="LesionMetric"))
     loaders, quantised = find_predictions(folder, dataset)
     metric: LesionMetric = METRICS.build({**settings, "out_dir": str(out_dir), "quantised": QUANTISED if quantised else None})
     metric.dataset_meta = dataset.metainfo

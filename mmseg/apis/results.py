@@ -17,7 +17,7 @@ from mmseg.structures import retina_mask
 from mmseg.utils.errors import UserError
 from mmseg.visualization import draw_overlay, write_picture
 
-__all__ = ["is_complete", "photograph_of", "result_paths", "summarise", "write_results"]
+__all__ = ["foreign_files", "is_complete", "photograph_of", "result_paths", "summarise", "write_results"]
 
 
 def summarise(found: Segmentation) -> dict[str, dict[str, float | int]]:
@@ -55,7 +55,7 @@ def is_complete(paths: Sequence[Path], made_from: dict[str, Any]) -> bool:
 
 
 def photograph_of(out_dir: str | Path, name: str) -> str | None:
-    """The absolute path of the photograph whose results stand there under a name; None where it is not known.
+    """The path of the photograph whose results stand there under a name, or 'an array'; None where there are none.
 
     Raises:
         UserError: the JSON file of that name is no result.
@@ -72,7 +72,24 @@ def photograph_of(out_dir: str | Path, name: str) -> str | None:
                         "or --overwrite")
     made_from = report.get("made_from")
     photograph = made_from.get("photograph") if isinstance(made_from, dict) else None
-    return str(photograph[0]) if isinstance(photograph, list) and photograph else None
+    if isinstance(photograph, list) and photograph:
+        return str(photograph[0])
+    return str(report["image"] or "an array") if "image" in report else None
+
+
+def foreign_files(out_dir: str | Path, name: str, classes: Sequence[str]) -> list[Path]:
+    """Files with the names of results that no result of this program stands beside: somebody else's.
+
+    Where a process was killed while it moved its results, their folder of parts is still there.
+    """
+    *pictures, report = result_paths(out_dir, name, classes, save_probabilities=True)
+    if report.exists() or _part(out_dir, name).exists():
+        return []
+    return [path for path in pictures if path.exists()]
+
+
+def _part(out_dir: str | Path, name: str) -> Path:
+    return Path(out_dir, f".{name}.part")
 
 
 def write_results(
@@ -107,7 +124,7 @@ def write_results(
         UserError: the folder cannot be written.
     """
     paths = result_paths(out_dir, name, found.classes, save_probabilities, overlay)
-    part = Path(out_dir, f".{name}.part")
+    part = _part(out_dir, name)
     indexed, *masks = (part / path.name for path in paths)
     try:
         part.mkdir(parents=True, exist_ok=True)

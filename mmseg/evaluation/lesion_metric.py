@@ -38,6 +38,7 @@ class LesionMetric(BaseMetric):
     Args:
         out_dir: folder of the files; None writes nothing.
         thresholds: by lesion, those tuned for the model, for the scores ``*_tuned`` of ``details.json``; 0.5 where not named.
+            Without any there are no such scores; ``tools/test.py`` takes the model's.
         quantised: why the probabilities are not the model's own float32, which falsifies AUPR11: it becomes null.
         bootstrap: how often images are drawn for the intervals.
         seed: of these draws.
@@ -124,7 +125,8 @@ class LesionMetric(BaseMetric):
             errors = dict(zip(classes, (None if np.isnan(error) else error for _, error in precisions), strict=True))
             write_results(
                 Path(self.out_dir), scores, intervals, results, self._pooled, ap_error=errors,
-                thresholds=self._tuned(), quantised=self.quantised, bootstrap=dict(samples=self.bootstrap, seed=self.seed),
+                thresholds=self._tuned() if self.thresholds else {}, quantised=self.quantised,
+                bootstrap=dict(samples=self.bootstrap, seed=self.seed),
             )
         means = {f"m{name}": scores["mean"][name] for name in SCORES}
         single = {f"{name}.{lesion}": scores[lesion][name] for lesion in classes for name in SCORES}

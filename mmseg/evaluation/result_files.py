@@ -33,7 +33,7 @@ def write_results(
         intervals: of the bootstrap.
         results: of the images, see :class:`LesionMetric`.
         pooled: counts of all images, one a lesion.
-        thresholds: tuned for the model, by lesion.
+        thresholds: tuned for the model, by lesion; none of them for predictions that come without a model.
         quantised: why AUPR11 has no value.
         **about: what else to write into the second file.
     """
@@ -46,7 +46,7 @@ def write_results(
         absent=[lesion for lesion in classes if scores[lesion]["Dice"] is None],
         null=dict(AUPR11=quantised) if quantised else {},
         intervals_95=intervals,
-        tuned=_tuned(results, thresholds),
+        tuned=_tuned(results, thresholds) if thresholds else None,
         best_dice={lesion: _best_dice(histogram) for lesion, histogram in zip(classes, pooled, strict=True)},
         regions=_regions(results, classes),
         curves={lesion: _curve(histogram) for lesion, histogram in zip(classes, pooled, strict=True)},

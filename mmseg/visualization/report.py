@@ -93,15 +93,16 @@ def _score_table(scores: dict, details: dict) -> str:
 
 
 def _threshold_table(lesions: Sequence[str], details: dict) -> str:
-    lines = []
+    lines, tuned = [], details["tuned"]
     for lesion in lesions:
-        mine, best = details["tuned"][lesion], details["best_dice"][lesion]
-        cells = [f"{mine['threshold']:.3f}", "n/a", "n/a", "n/a"]
-        if best:
-            cells[1:] = f"{100 * mine['Dice_tuned']:.2f}", f"{best['threshold']:.3f}", f"{100 * best['Dice']:.2f}"
-        lines.append("".join(["<tr>", *(f"<td>{escape(cell)}</td>" for cell in (lesion, *cells)), "</tr>"]))
+        best, cells = details["best_dice"][lesion], [lesion]
+        if tuned:
+            mine = tuned[lesion]
+            cells += [f"{mine['threshold']:.3f}", f"{100 * mine['Dice_tuned']:.2f}" if best else "n/a"]
+        cells += [f"{best['threshold']:.3f}", f"{100 * best['Dice']:.2f}"] if best else ["n/a", "n/a"]
+        lines.append("".join(["<tr>", *(f"<td>{escape(cell)}</td>" for cell in cells), "</tr>"]))
     note = "The best threshold for these images flatters on them: choose on images held out of training (docs/metrics.md)."
-    names = ("lesion", "stored in the model", "Dice", "best for these images", "Dice")
+    names = ("lesion", *(("of the model", "Dice") if tuned else ()), "best for these images", "Dice")
     return _table(names, lines) + f"<p class=note>{note}</p>"
 
 
@@ -158,7 +159,7 @@ def _pictures(lesions: Sequence[str], rows: Sequence[dict], pictures: ReportPict
 
 def _figure(group: str, row: dict, channel: int, pictures: ReportPictures) -> str:
     """A photograph with three layers, of which the radio buttons below show one or none."""
-    name, errors = row["image"], pictures.errors[row["image"]][channel]
+    name, errors = row["image"], pictures.errors(row["image"], channel)
     layers = "".join(
         f'<img class="layer {view}" alt="" src="{_data(error_layer(errors, view), "png")}">' for view in _VIEWS[1:]
     )

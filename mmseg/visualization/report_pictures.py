@@ -29,12 +29,15 @@ class ReportPictures:
 
     Attributes:
         photographs: JPEG files by image name.
-        errors: by image name, uint8 ``(C, h, w)``: 0 neither, 1 only predicted, 2 only true, 3 both.
     """
 
     def __init__(self) -> None:
         self.photographs: dict[str, bytes] = {}
-        self.errors: dict[str, np.ndarray] = {}
+        self._errors: dict[str, list[bytes]] = {}
+
+    def errors(self, name: str, channel: int) -> np.ndarray:
+        """The map of one lesion in an image, uint8 ``(h, w)``: 0 neither, 1 only predicted, 2 only true, 3 both."""
+        return cv2.imdecode(np.frombuffer(self._errors[name][channel], np.uint8), cv2.IMREAD_UNCHANGED)
 
     def add(self, name: str, image: np.ndarray, predicted: np.ndarray, truth: np.ndarray) -> None:
         """Keep an image.
@@ -49,13 +52,14 @@ class ReportPictures:
         small = cv2.resize(image, (WIDTH, height), interpolation=cv2.INTER_AREA)
         _, data = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 82])
         self.photographs[name] = data.tobytes()
-        self.errors[name] = np.stack([_reduced(p, t, (WIDTH, height)) for p, t in zip(predicted, truth, strict=True)])
+        maps = (_reduced(p, t, (WIDTH, height)) for p, t in zip(predicted, truth, strict=True))
+        self._errors[name] = [cv2.imencode(".png", errors)[1].tobytes() for errors in maps]  # nearly all of a map is 0
 
     def update(self, others: Sequence[ReportPictures]) -> None:
         """Take over what other processes collected."""
         for other in others:
             self.photographs.update(other.photographs)
-            self.errors.update(other.errors)
+            self._errors.update(other._errors)
 
 
 def error_layer(errors: np.ndarray, view: str) -> bytes:

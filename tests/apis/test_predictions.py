@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import json
 import shutil
@@ -48,7 +49,16 @@ def test_the_round_trip_gives_the_models_own_test(
     assert scores["mean"]["AP"] > 0 and scores["mean"]["Dice"] > 0
     for name in ("metrics.json", "details.json", "per_image.csv"):
         assert (tmp_path / "files" / name).read_text() == (tmp_path / "model" / name).read_text()
-    assert (tmp_path / "files/report.html").is_file()
+    assert json.loads((tmp_path / "files/details.json").read_text())["tuned"] is None  # files have no model
+    page = (tmp_path / "files/report.html").read_text()
+    assert "best for these images" in page and "of the model" not in page
+
+
+def test_one_data_set_whose_images_have_names(config: Config, archives: Path, tmp_path: Path) -> None:
+    mixed = copy.deepcopy(config)
+    mixed.test_dataloader.dataset = dict(type="ConcatDataset", datasets=[config.test_dataloader.dataset] * 2)
+    with pytest.raises(UserError, match=r"test_dataloader.dataset: got a ConcatDataset, expected one data set of lesions"):
+        score_predictions(mixed, archives, tmp_path)
 
 
 def write_maps(archives: Path, photographs: list[Path], folder: Path) -> None:

@@ -315,6 +315,17 @@ class TestRuns:
         assert f"report      {results.with_name('report.html')}" in (printed := capsys.readouterr().out)
         assert f"metrics     {results}" in printed
 
+    def test_mirror_images_where_the_config_has_no_test_cfg(
+        self, call: Call, home: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch, speckled: Path
+    ) -> None:
+        caught: list[Config] = []
+        monkeypatch.setattr("mmseg.apis.build_runner", lambda config: caught.append(config) or sys.exit(7))
+        bare = tiny.with_name("bare.py")
+        bare.write_text(tiny.read_text() + "\nmodel = dict(test_cfg=None)\ndefault_hooks = dict(logger=None)\n")
+        for config in (tiny, bare):
+            assert call("test.py", config, speckled, "--tta", "--out", home / "tta") == 7
+            assert list(caught[-1].model.test_cfg.flips) == ["horizontal", "vertical", "diagonal"]
+
     def test_predictions_of_another_program(
         self, call: Call, home: Path, tiny: Path, tiny_data: Path, speckled: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import pickle
 import re
 import shutil
 import subprocess
@@ -31,7 +32,7 @@ EVIL = "<script>alert('x')</script> & \"co\".jpg"
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report of seven images; SE occurs in none. One image has a nasty name."""
     out = tmp_path_factory.mktemp("report")
-    metric, pictures, random = LesionMetric(out_dir=str(out)), ReportPictures(), np.random.RandomState(0)
+    metric, pictures, random = LesionMetric(str(out), dict.fromkeys(LESIONS, 0.5)), ReportPictures(), np.random.RandomState(0)
     metric.dataset_meta = dict(classes=LESIONS)
     names = [*(f"eye_{i}.jpg" for i in range(6)), EVIL.replace("/", "-")]
     for i, name in enumerate(names):
@@ -127,9 +128,17 @@ def test_reduced_errors() -> None:
     truth[0, 8:12, 8:12] = 255
     predicted[0, 8:12, 8:12] = True
     pictures.add("a", np.zeros((10, 10, 3), np.uint8), predicted, truth)
-    errors = pictures.errors["a"][0]
+    errors = pictures.errors("a", 0)
     assert errors.shape == (100, WIDTH)
     assert [errors[0, 0], errors[0, 10], errors[0, 20], errors[0, 30], errors[2, 2]] == [2, 3, 1, 0, 0]
+
+
+def test_little_is_kept_of_an_image() -> None:
+    """Some 0.1 MB, as the class says, of which the photograph takes most."""
+    pictures, truth = ReportPictures(), np.zeros((4, 531, 800), np.uint8)
+    truth[:, ::40, ::40] = 1
+    pictures.add("a", np.zeros((531, 800, 3), np.uint8), np.roll(truth, 1, 2) > 0, truth)
+    assert len(pickle.dumps(pictures)) < 50_000
 
 
 PROBE = """
@@ -193,8 +202,7 @@ def test_the_nearest_thresholds_go_first(
 ) -> None:
     """The metric's, then those of the config's model, then those in the checkpoint."""
     model = init_model(None, trained, device="cpu")
-    if of_model:
-        model.test_cfg["thresholds"] = of_model
+    model.test_cfg = {"thresholds": of_model} if of_model else {}
     metric = LesionMetric(thresholds=of_metric)
     metric.dataset_meta = dict(classes=LESIONS)
     runner = SimpleNamespace(bare_model=model, test_evaluator=SimpleNamespace(metrics=[metric]))

@@ -36,8 +36,8 @@ class ReportHook(Hook):
         model, stored = runner.bare_model, checkpoint.get("meta", {}).get("thresholds", {})
         for metric in runner.test_evaluator.metrics:
             if isinstance(metric, LesionMetric):
-                stated = "thresholds" in model.test_cfg and not model.is_argmax
-                own = model.lesion_thresholds(metric.dataset_meta["classes"]) if stated else stored
+                classes = metric.dataset_meta["classes"]
+                own = model.lesion_thresholds(classes) if "thresholds" in model.test_cfg else dict.fromkeys(classes, 0.5) | stored
                 metric.thresholds = {**own, **metric.thresholds}
 
     def after_test_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
@@ -52,8 +52,8 @@ class ReportHook(Hook):
     def after_test_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         """Bring the pictures of all processes together and write."""
         self._pictures.update(all_gather_object(self._pictures))
-        written = _of_lesions(runner) and Path(self.out_dir, "metrics.json").is_file()  # a metric of the user's may write none
-        if is_main_process() and written:
+        own = any(getattr(metric, "out_dir", None) == self.out_dir for metric in runner.test_evaluator.metrics)
+        if is_main_process() and _of_lesions(runner) and own:
             config = json.dumps(runner.cfg.to_dict(), indent=2, default=str)
             write_report(self.out_dir, self._pictures, {"Command": self.command, "Configuration": config})
 
