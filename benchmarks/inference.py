@@ -47,11 +47,10 @@ def median(work: Callable[[], Any], repeats: int) -> tuple[float, Any]:
 
 def network(model: Any, image: np.ndarray, repeats: int) -> dict[str, Any]:
     """Seconds of the network on one image in three ways, and how far its probabilities lie from the plain ones."""
-    from mmseg.apis.inferencer import _working_size
     from mmseg.datasets.reading import fit_size, to_input
     from mmseg.utils.device import has_native_bfloat16
 
-    size = fit_size(image.shape[1], image.shape[0], _working_size(model.cfg))
+    size = fit_size(image.shape[1], image.shape[0], model.working_size)
     device = next(model.parameters()).device
     inputs = model.data_preprocessor(dict(inputs=[to_input(image, size)]), False)["inputs"]
     ways: dict[str, Any] = {}
@@ -70,14 +69,14 @@ def network(model: Any, image: np.ndarray, repeats: int) -> dict[str, Any]:
 
 def parts(inferencer: Any, path: Path, repeats: int) -> dict[str, float]:
     """Seconds of each part of the whole path, with the true lesions in the place of what a random network sees."""
-    from mmseg.apis.inferencer import Segmentation, _working_size
+    from mmseg.apis.inferencer import Segmentation
     from mmseg.apis.results import _write_indexed, _write_mask, _write_overlay
     from mmseg.datasets.reading import fit_size, read_image, read_mask, resize_image, to_input
     from mmseg.structures import enlarged_masks
 
     seconds: dict[str, float] = {}
     seconds["read"], image = median(lambda: read_image(path), repeats)
-    size = fit_size(image.shape[1], image.shape[0], _working_size(inferencer.model.cfg))
+    size = fit_size(image.shape[1], image.shape[0], inferencer.model.working_size)
     seconds["reduce"], _ = median(lambda: to_input(image, size), repeats)
     whole, _ = median(lambda: inferencer._network([image]), repeats)
     seconds["network"] = whole - seconds["reduce"]

@@ -24,13 +24,11 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def thresholds(text: str | None, classes: tuple[str, ...]) -> dict[str, float]:
+def thresholds(text: str | None) -> float | dict[str, float] | None:
     """Parse ``0.4`` or ``MA=0.3,HE=0.5``."""
     try:
-        if text is None:
-            return {}
-        if "=" not in text:
-            return dict.fromkeys(classes, float(text))
+        if text is None or "=" not in text:
+            return None if text is None else float(text)
         return {name.strip(): float(value) for name, value in (pair.split("=") for pair in text.split(","))}
     except ValueError:
         raise UserError(f"--threshold: got {text!r}, expected a number from 0 to 1 or LESION=NUMBER,LESION=NUMBER") from None
@@ -46,13 +44,12 @@ def main() -> None:
             raise UserError(f"--batch-size: got {args.batch_size}, expected 1 or more")
         from mmseg.apis import LesionInferencer
         from mmseg.apis.sharing import Share
-        from mmseg.structures import LESIONS
 
         launched = args.launcher != "none"
         share = Share.of_torchrun() if launched else Share()
         inferencer = LesionInferencer(
             args.checkpoint or home_path("model", "latest.pth"), args.config, args.device or share.device,
-            thresholds(args.threshold, LESIONS),
+            thresholds(args.threshold),
             dtype="float32" if args.save_probabilities else "auto",  # what is scored is computed as test.py does
         )
         out_dir = args.out_dir or home_path("output_img")

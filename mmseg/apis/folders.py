@@ -104,7 +104,8 @@ def segment_files(
     Raises:
         UserError: the folder cannot be written, is that of the photographs, or holds results of others with the same name.
     """
-    from mmseg.apis.results import is_complete, photograph_of, result_paths, write_results
+    from mmseg.apis.inferencer import check_size
+    from mmseg.apis.results import foreign_files, is_complete, photograph_of, result_paths, write_results
     from mmseg.datasets.reading import read_image
 
     meta: dict[str, Any] = inferencer.model.checkpoint_meta
@@ -124,10 +125,12 @@ def segment_files(
         earlier = None if overwrite else photograph_of(out_dir, name)
         if earlier is not None and Path(earlier).resolve() != path.resolve():
             others.append(f"{name}: of {earlier}, now {path}")
+        foreign = [] if overwrite else foreign_files(out_dir, name, inferencer.classes)
+        others += [f"{name}: {foreign[0].name}, which no {name}.json says to be a result"] if foreign else []
     if others:
         more = f"\n  and {len(others) - 5} more" if len(others) > 5 else ""
-        raise UserError(f"{out_dir}: holds results of other photographs of the same name; name another --out-dir, or --overwrite "
-                        "to replace them:\n  " + "\n  ".join(others[:5]) + more)
+        raise UserError(f"{out_dir}: holds results of other photographs, or other files, of the same name; name another "
+                        "--out-dir, or --overwrite to replace them:\n  " + "\n  ".join(others[:5]) + more)
     if outcome.kept:
         print(f"{outcome.kept} photographs are done already, by the same checkpoint and settings", flush=True)
     start = time.monotonic()
@@ -136,7 +139,7 @@ def segment_files(
         for path, name, made_from in todo[first : first + batch_size]:
             try:
                 image = read_image(path)
-                inferencer.check_size(image, path)
+                check_size(inferencer.model, image, path)
                 images.append(image)
                 batch.append((path, name, made_from))
             except UserError as error:
@@ -159,8 +162,8 @@ def fingerprint(inferencer: LesionInferencer) -> str:
     config = model.cfg
     settings = dict(
         model=config.model, data_preprocessor=config.get("data_preprocessor"),
-        size=(config.get("test_dataloader") or {}).get("dataset", {}).get("size"),
-        thresholds=inferencer.thresholds, classes=inferencer.classes, palette=inferencer.palette, dtype=inferencer.dtype,
+        size=model.working_size, thresholds=inferencer.thresholds, classes=inferencer.classes, palette=inferencer.palette,
+        dtype=inferencer.dtype,
         version=__version__,
     )
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())

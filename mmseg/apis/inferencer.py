@@ -72,7 +72,8 @@ class LesionInferencer:
         checkpoint: written by ``tools/train.py``, or a model from :func:`init_model`, which stays on its device.
         config: None takes the one inside the checkpoint.
         device: such as 'cpu' or 'cuda:0'; None takes a GPU where there is one.
-        thresholds: by lesion, 0 to 1; those not named are the checkpoint's (0.5 if it has none).
+        thresholds: one for all lesions or by lesion, 0 to 1; those not named are the model's
+            (:meth:`~mmseg.models.BaseSegmentor.lesion_thresholds`).
         dtype: in which the network computes: 'auto' is bfloat16 where the device does that itself (probabilities within about
             0.03, in 0.6 of the time, docs/performance.md), else 'float32', in which ``tools/test.py`` scores.
 
@@ -86,7 +87,7 @@ class LesionInferencer:
         checkpoint: str | Path | BaseSegmentor,
         config: str | Path | Config | None = None,
         device: str | None = None,
-        thresholds: dict[str, float] | None = None,
+        thresholds: float | dict[str, float] | None = None,
         dtype: str = "auto",
     ) -> None:
         if dtype not in ("auto", "bfloat16", "float32"):
@@ -100,16 +101,18 @@ class LesionInferencer:
         native = has_native_bfloat16(next(self.model.parameters()).device.type)
         self.dtype = dtype if dtype != "auto" else "bfloat16" if native else "float32"
         self.classes, self.palette = self.model.shown_classes(self.model.dataset_meta)
-        self.thresholds: dict[str, float] = {} if self.model.is_argmax else self.model.stored_thresholds(self.classes)
+        self.thresholds = self.model.lesion_thresholds(self.classes)
         if self.model.is_argmax and thresholds:
-            raise UserError(f"--threshold: got {thresholds}, expected none: in this model every pixel is of its likeliest class "
+            raise UserError(f"thresholds: got {thresholds}, expected none: in this model every pixel is of its likeliest class "
                             "(test_cfg.thresholds=None); for thresholds set numbers there, which takes channel 0 as background")
-        for name, value in (thresholds or {}).items():
+        wanted = thresholds if isinstance(thresholds, dict) else {} if thresholds is None else dict.fromkeys(
+            self.classes, thresholds)
+        for name, value in wanted.items():
             if name not in self.classes:
                 known = ", ".join(self.classes)
-                raise UserError(f"--threshold: got {name!r}, expected one of {known}{nearest(name, self.classes)}")
+                raise UserError(f"thresholds: got {name!r}, expected one of {known}{nearest(name, self.classes)}")
             if not 0 <= value <= 1:
-                raise UserError(f"--threshold: got {name}={value}, expected a probability from 0 to 1")
+                raise UserError(f"thresholds: got {name}={value}, expected a probability from 0 to 1")
             self.thresholds[name] = float(value)
 
     @overload
@@ -144,18 +147,6 @@ class LesionInferencer:
         results = self._segment(inputs, batch_size, progress and len(inputs) > 1)
         return next(results) if single else results
 
-    def check_size(self, image: np.ndarray, path: str | Path = "image") -> None:
-        """See that the network can take a photograph.
-
-        Raises:
-            UserError: it is narrower than 8 pixels at the working size.
-        """
-        height, width = image.shape[:2]
-        size = fit_size(width, height, _working_size(self.model.cfg))
-        if min(size) < 8:
-            raise UserError(f"{path}: got {width}x{height} pixels, which is {size[0]}x{size[1]} at the working size, expected 8 "
-                            "or more a side; is it a photograph?")
-
     def _segment(self, inputs: list[Path | np.ndarray], batch_size: int, progress: bool) -> Iterator[Segmentation]:
         thresholds = dict(self.thresholds)
         bar = ProgressBar(len(inputs), file=sys.stderr) if progress else None
@@ -163,7 +154,7 @@ class LesionInferencer:
             batch = inputs[first : first + batch_size]
             arrays = [image if isinstance(image, np.ndarray) else read_image(image) for image in batch]
             for image, array in zip(batch, arrays, strict=True):
-                self.check_size(array, "image" if isinstance(image, np.ndarray) else image)
+                check_size(self.model, array, "image" if isinstance(image, np.ndarray) else image)
             for image, array, working in zip(batch, arrays, self._network(arrays), strict=True):
                 masks, index_map = self._decide(working, array.shape[:2], thresholds)
                 yield Segmentation(
@@ -199,12 +190,29 @@ def gather(images: Any) -> tuple[list[Path | np.ndarray], bool]:
     if isinstance(images, str | Path):
         return [*find_inputs([str(images)])], Path(images).is_file()
     if isinstance(images, np.ndarray):
-        if images.dtype != np.uint8 or images.ndim != 3 or images.shape[2] != 3 or not images.size:
-            raise UserError(f"image: got an array {images.dtype} {images.shape}, expected uint8 (height, width, 3), RGB")
-        return [images], True
+        return [_checked(images)], True
     if not isinstance(images, Sequence):
         raise UserError(f"images: got a {type(images).__name__}, expected a path, an array, or a list of these")
     return [one for image in images for one in gather(image)[0]], False
+
+
+def _checked(image: np.ndarray) -> np.ndarray:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise UserError(f"image: got an array {image.dtype} {image.shape}, expected uint8 (height, width, 3), RGB")
+    return image
+
+
+def check_size(model: BaseSegmentor, image: np.ndarray, path: str | Path = "image") -> None:
+    """See that a network can take a photograph.
+
+    Raises:
+        UserError: it is narrower than 8 pixels at the working size.
+    """
+    height, width = image.shape[:2]
+    size = fit_size(width, height, model.working_size)
+    if min(size) < 8:
+        raise UserError(f"{path}: got {width}x{height} pixels, which is {size[0]}x{size[1]} at the working size, expected 8 "
+                        "or more a side; is it a photograph?")
 
 
 def predict(model: BaseSegmentor, images: Sequence[np.ndarray], enlarged: bool = True) -> list[SegDataSample]:
@@ -212,11 +220,10 @@ def predict(model: BaseSegmentor, images: Sequence[np.ndarray], enlarged: bool =
 
     The results have the photographs' size, or without ``enlarged`` that of the scaled ones.
     """
-    box = _working_size(model.cfg)
     inputs, samples = [], []
     for image in images:
         height, width = image.shape[:2]
-        size = fit_size(width, height, box)
+        size = fit_size(width, height, model.working_size)
         picture = to_input(image, size)
         inputs.append(picture.flip(0) if getattr(model.data_preprocessor, "takes_bgr", False) else picture)
         shape = (size[1], size[0])
@@ -234,14 +241,14 @@ def inference_model(model: BaseSegmentor, img: Any) -> SegDataSample | list[SegD
 
     Returns:
         one :class:`SegDataSample` or a list, with ``probabilities`` and ``pred_sem_seg`` at the photograph's resolution.
+
+    Raises:
+        UserError: a photograph cannot be read, is too narrow, or is no RGB array.
     """
     several = isinstance(img, (list, tuple))
-    images = [i if isinstance(i, np.ndarray) else read_image(i) for i in (img if several else [img])]
+    given = list(img) if several else [img]
+    images = [_checked(one) if isinstance(one, np.ndarray) else read_image(one) for one in given]
+    for one, image in zip(given, images, strict=True):
+        check_size(model, image, "image" if isinstance(one, np.ndarray) else one)
     samples = predict(model, images)
     return samples if several else samples[0]
-
-
-def _working_size(config: Config) -> tuple[int, int] | None:
-    """The box into which the configuration scales its test images."""
-    size = (config.get("test_dataloader") or {}).get("dataset", {}).get("size")
-    return tuple(size) if size is not None else None

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import functools
+import copy
 import threading
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -14,8 +13,8 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import DefaultScope
 
 from mmseg.engine.checkpoint import checkpoint_config, read_checkpoint
-from mmseg.engine.config import check_config, load_config
-from mmseg.engine.dataset_info import dataset_metainfo
+from mmseg.engine.config import check_config, load_config, merge_options
+from mmseg.engine.dataset_info import dataset_metainfo, working_size
 from mmseg.engine.runner import load_weights
 from mmseg.models.segmentors.base import BaseSegmentor
 from mmseg.registry import MODELS
@@ -24,8 +23,8 @@ from mmseg.utils.errors import UserError
 
 __all__ = ["init_model", "register_all_modules"]
 
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
+_LOCK = threading.Lock()
+"""Threads build models one after the other: mmengine's registries and scopes are global."""
 
 
 def register_all_modules(init_default_scope: bool = True) -> None:
@@ -49,19 +48,6 @@ def _scope_name() -> str:
     return DefaultScope.get_current_instance().scope_name
 
 
-def _one_at_a_time(function: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Make threads wait for each other: mmengine's registries and scopes are global."""
-    lock = threading.Lock()
-
-    @functools.wraps(function)
-    def guarded(*args: _P.args, **kwargs: _P.kwargs) -> _T:
-        with lock:
-            return function(*args, **kwargs)
-
-    return guarded
-
-
-@_one_at_a_time
 def init_model(
     config: str | Path | Config | None = None,
     checkpoint: str | Path | None = None,
@@ -78,30 +64,51 @@ def init_model(
         cfg_options: overrides by dotted key.
 
     Returns:
-        the segmentor in evaluation mode, with ``cfg``, ``dataset_meta`` (classes, palette) and ``checkpoint_meta``; what was
-        loaded under which name is in ``load_report`` (None without a checkpoint).
+        the segmentor in evaluation mode, with ``cfg``, ``working_size``, ``dataset_meta`` (classes, palette) and
+        ``checkpoint_meta``; what was loaded under which name is in ``load_report`` (None without a checkpoint). Where the
+        configuration names no ``test_cfg.thresholds``, those of the checkpoint are there.
 
     Raises:
-        UserError: a file is missing or faulty, or the weights do not fit.
+        UserError: a file is missing or faulty, or the weights or their thresholds do not fit.
     """
-    register_all_modules()
-    target = resolve_device(None if device is None else str(device))
-    loaded = read_checkpoint(checkpoint) if checkpoint is not None else None
-    if isinstance(config, Config):
-        settings = config
-    elif config is not None:
-        settings = load_config(config)
-    elif loaded is not None and checkpoint is not None:
-        settings = checkpoint_config(loaded, checkpoint)
-    else:
-        raise ValueError("init_model: got neither config nor checkpoint, expected at least one")
-    settings.merge_from_dict(cfg_options or {})
-    check_config(settings)
-    model: Any = revert_sync_batchnorm(build_model(settings))
-    model.load_report = load_weights(model, loaded["state_dict"], str(checkpoint)) if loaded is not None else None
-    meta: dict[str, Any] = (loaded or {}).get("meta") or {}
-    model.cfg, model.checkpoint_meta, model.dataset_meta = settings, meta, _dataset_meta(meta, settings)
-    return model.to(target, memory_format=torch.channels_last).eval()
+    with _LOCK:
+        register_all_modules()
+        target = resolve_device(None if device is None else str(device))
+        loaded = read_checkpoint(checkpoint) if checkpoint is not None else None
+        settings = _settings(config, checkpoint, loaded, cfg_options or {})
+        check_config(settings)
+        model: Any = revert_sync_batchnorm(build_model(settings))
+        model.load_report = load_weights(model, loaded["state_dict"], str(checkpoint)) if loaded is not None else None
+        meta: dict[str, Any] = (loaded or {}).get("meta") or {}
+        model.cfg, model.checkpoint_meta, model.dataset_meta = settings, meta, _dataset_meta(meta, settings)
+        model.working_size = working_size(settings)
+        _take_thresholds(model, meta)
+        return model.to(target, memory_format=torch.channels_last).eval()
+
+
+def _settings(
+    config: str | Path | Config | None, checkpoint: str | Path | None, loaded: dict[str, Any] | None, options: dict[str, Any]
+) -> Config:
+    """A configuration of the model's own, with the overrides."""
+    if config is not None and not isinstance(config, Config):
+        return load_config(config, options)
+    if config is not None:
+        return merge_options(copy.deepcopy(config), options)
+    if loaded is not None and checkpoint is not None:
+        return merge_options(checkpoint_config(loaded, checkpoint), options)
+    raise ValueError("init_model: got neither config nor checkpoint, expected at least one")
+
+
+def _take_thresholds(model: BaseSegmentor, meta: dict[str, Any]) -> None:
+    """Thresholds of the configuration, where it states some, go before those of the checkpoint, and these before 0.5."""
+    stored = meta.get("thresholds")
+    names, _ = model.shown_classes(model.dataset_meta)
+    if isinstance(stored, dict) and stored and "thresholds" not in model.test_cfg:
+        model.test_cfg["thresholds"] = [stored.get(name, 0.5) for name in names]
+    try:
+        model.lesion_thresholds(names)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"thresholds of {', '.join(names)}: {error}") from error
 
 
 def build_model(config: Config) -> BaseSegmentor:

@@ -120,13 +120,12 @@ def metadata(model: BaseSegmentor, preprocessing: bool) -> dict[str, Any]:
     preprocessor: Any = model.data_preprocessor
     mean, std = (
         getattr(preprocessor, key).flatten().tolist() if hasattr(preprocessor, key) else None for key in ("mean", "std"))
-    size = (model.cfg.get("test_dataloader") or {}).get("dataset", {}).get("size")
-    classes = list(model.dataset_meta["classes"])
+    classes, palette = model.shown_classes(model.dataset_meta)
     return dict(
-        classes=classes,
-        palette=[list(colour) for colour in model.dataset_meta["palette"]],
-        thresholds=model.stored_thresholds(classes),
-        size=None if size is None else list(size),
+        classes=list(classes),
+        palette=[list(colour) for colour in palette],
+        thresholds=model.lesion_thresholds(classes),
+        size=None if model.working_size is None else list(model.working_size),
         preprocessing="inside" if preprocessing else "image = (RGB - mean) / std",
         mean=mean, std=std, version=__version__, notice="research use, not a medical device",
     )

@@ -9,6 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import Config
+
+from mmseg.engine.dataset_info import leaf_datasets
 from mmseg.models.segmentors.base import BaseSegmentor
 from mmseg.utils.errors import UserError
 from mmseg.version import __version__
@@ -52,7 +55,7 @@ def model_card(
     """
     meta, cfg, results = model.checkpoint_meta, model.cfg, results or {}
     details = results.get("details") or {}
-    classes = list(model.dataset_meta["classes"])
+    classes, _ = model.shown_classes(model.dataset_meta)
     with Path(checkpoint).open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return dict(
@@ -65,11 +68,11 @@ def model_card(
         training=dict(
             config=config or meta.get("config_name"), iterations=meta.get("iter"), seed=meta.get("seed"),
             init=meta.get("init"), finished=meta.get("time"), versions=meta.get("versions")),
-        data=dict(train=_data(cfg.get("train_dataloader")), test=_data(cfg.get("test_dataloader"))),
+        data=dict(train=_data(cfg, "train_dataloader"), test=_data(cfg, "test_dataloader")),
         input=dict(
-            kind="colour fundus photograph, RGB, 8 bit", size=(cfg.get("test_dataloader") or {}).get("dataset", {}).get("size"),
+            kind="colour fundus photograph, RGB, 8 bit", size=None if model.working_size is None else list(model.working_size),
             resize="scaled by area into the box of size (width, height), its shape kept; probabilities are enlarged bilinearly"),
-        thresholds=model.stored_thresholds(classes),
+        thresholds=model.lesion_thresholds(classes),
         protocol={key: value for key, value in details.items() if isinstance(value, str | int | float)} or None,
         metrics=results.get("metrics"), intervals_95=details.get("intervals_95"),
         intended_use=_USE, limits=_LIMITS, files=files or {},
@@ -159,12 +162,10 @@ def _files(files: Mapping[str, Mapping[str, Any]]) -> list[str]:
             *_table(("file", "batch", "largest difference of a probability", "seconds", "PyTorch, seconds"), rows)]
 
 
-def _data(loader: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Type and split of the innermost data set of a loader."""
-    dataset = (loader or {}).get("dataset")
-    while isinstance(dataset, Mapping) and "dataset" in dataset:
-        dataset = dataset["dataset"]
-    return None if not isinstance(dataset, Mapping) else dict(type=dataset.get("type"), split=dataset.get("split"))
+def _data(config: Config, loader: str) -> dict[str, str] | None:
+    """Types and splits of a loader's data sets."""
+    leaves = list(leaf_datasets((config.get(loader) or {}).get("dataset")))
+    return {key: ", ".join(_say(leaf.settings.get(key)) for leaf in leaves) for key in ("type", "split")} if leaves else None
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:

@@ -67,7 +67,7 @@ def merge_options(config: Config, options: dict[str, Any]) -> Config:
     try:
         config.merge_from_dict(options)
     except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
-        raise UserError(f"--cfg-options does not fit {config.filename}: {error}") from error
+        raise UserError(f"--cfg-options does not fit {config.filename or 'the configuration'}: {error}") from error
     return config
 
 

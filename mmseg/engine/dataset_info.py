@@ -1,7 +1,10 @@
-"""What a configuration says of its data set, without reading any data."""
+"""What a configuration says of its data sets, without reading any data."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from mmengine.config import Config
@@ -9,7 +12,72 @@ from mmengine.config import Config
 from mmseg.datasets import LesionDataset
 from mmseg.registry import DATASETS
 
-__all__ = ["dataset_is_known", "dataset_metainfo", "trains_on_lesions"]
+__all__ = ["Leaf", "dataset_is_known", "dataset_metainfo", "leaf_datasets", "trains_on_lesions", "working_size"]
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A data set of a configuration inside of whatever wraps it.
+
+    Attributes:
+        where: dotted key.
+        settings: its configuration.
+        wrappers: those of what is around it, the outermost first.
+    """
+
+    where: str
+    settings: dict[str, Any]
+    wrappers: tuple[dict[str, Any], ...]
+
+    @property
+    def kind(self) -> type | None:
+        """Its class, where that is registered."""
+        name = self.settings.get("type")
+        found = DATASETS.get(name) if isinstance(name, str) else None
+        return found if inspect.isclass(found) else None
+
+    @property
+    def has_lesions(self) -> bool:
+        """Whether it is a :class:`LesionDataset`."""
+        return self.kind is not None and issubclass(self.kind, LesionDataset)
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Its box ``(width, height)``: the innermost wrapper's where one has it, else its own."""
+        given = (settings.get("size") for settings in (*reversed(self.wrappers), self.settings))
+        return next(((int(size[0]), int(size[1])) for size in given if size is not None), None)
+
+
+def leaf_datasets(settings: Any, where: str = "", wrappers: tuple[dict[str, Any], ...] = ()) -> Iterator[Leaf]:
+    """Every data set below ``settings`` that wraps no other, in order.
+
+    Args:
+        settings: of a data set, or a list of them; anything else holds none.
+        where: their dotted key.
+        wrappers: what is around them.
+    """
+    if isinstance(settings, (list, tuple)):
+        for i, item in enumerate(settings):
+            yield from leaf_datasets(item, f"{where}.{i}", wrappers)
+    elif isinstance(settings, dict):
+        inner = [key for key in ("dataset", "datasets") if settings.get(key)]
+        for key in inner:
+            yield from leaf_datasets(settings[key], f"{where}.{key}", (*wrappers, settings))
+        if not inner:
+            yield Leaf(where, settings, wrappers)
+
+
+def _first_leaf(config: Config, *loaders: str) -> Leaf | None:
+    for loader in loaders:
+        settings = config.get(loader)
+        leaf = next(leaf_datasets(settings.get("dataset"), f"{loader}.dataset"), None) if isinstance(settings, dict) else None
+        if leaf is not None:
+            return leaf
+    return None
+
+
+def _trained_leaf(config: Config) -> Leaf:
+    return _first_leaf(config, "train_dataloader", "test_dataloader") or Leaf("", {}, ())
 
 
 def dataset_metainfo(config: Config) -> dict[str, Any]:
@@ -17,28 +85,24 @@ def dataset_metainfo(config: Config) -> dict[str, Any]:
 
     Without one they are the lesions, as in most data sets of this project.
     """
-    dataset, found = _innermost_dataset(config)
-    return {**LesionDataset.METAINFO, **getattr(found, "METAINFO", {}), **(dataset.get("metainfo") or {})}
+    leaf = _trained_leaf(config)
+    return {**LesionDataset.METAINFO, **getattr(leaf.kind, "METAINFO", {}), **(leaf.settings.get("metainfo") or {})}
 
 
 def dataset_is_known(config: Config) -> bool:
     """Whether the class of the data set is registered; of another one neither classes nor their kind are known."""
-    dataset, found = _innermost_dataset(config)
-    return found is not None or not isinstance(dataset.get("type"), str)
+    leaf = _trained_leaf(config)
+    return leaf.kind is not None or not isinstance(leaf.settings.get("type"), str)
 
 
 def trains_on_lesions(config: Config) -> bool:
     """Whether the data set has lesions, which may overlap; otherwise one index map an image."""
-    found = _innermost_dataset(config)[1]
-    return found is None or issubclass(found, LesionDataset)
+    leaf = _trained_leaf(config)
+    return leaf.kind is None or leaf.has_lesions
 
 
-def _innermost_dataset(config: Config) -> tuple[dict[str, Any], type | None]:
-    """Configuration and class of the data set inside its wrappers (the first, of several)."""
-    loader = config.get("train_dataloader") or config.get("test_dataloader")
-    dataset = loader.get("dataset") if isinstance(loader, dict) else None
-    while isinstance(dataset, dict) and (dataset.get("dataset") or dataset.get("datasets")):
-        dataset = dataset.get("dataset") or next(iter(dataset["datasets"]))
-    if not isinstance(dataset, dict):
-        return {}, None
-    return dataset, DATASETS.get(dataset["type"]) if isinstance(dataset.get("type"), str) else None
+def working_size(config: Config) -> tuple[int, int] | None:
+    """The box ``(width, height)`` into which photographs are scaled for the network: that of the test images, or where a
+    configuration tests on none of those it validates or trains on. None where the network takes photographs as they are."""
+    leaf = _first_leaf(config, "test_dataloader", "val_dataloader", "train_dataloader")
+    return leaf.size if leaf else None

@@ -61,8 +61,8 @@ class LesionRunner(Runner):
         """As mmengine's, but a distributed run without a GPU meets over gloo instead of failing, and a CPU keeps memory."""
         if default_device().type == "cpu":
             keep_freed_memory()
-        options = env_cfg.setdefault("dist_cfg", {})
-        options.setdefault("timeout", COLLECTIVE_TIMEOUT)
+        options = {"timeout": COLLECTIVE_TIMEOUT, **(env_cfg.get("dist_cfg") or {})}
+        env_cfg["dist_cfg"] = options
         if self.distributed and distributed_backend() == "gloo" and not torch.distributed.is_initialized():
             try:
                 torch.distributed.init_process_group("gloo", timeout=timedelta(seconds=options["timeout"]))
@@ -296,7 +296,7 @@ class LesionRunner(Runner):
             config_json=json.dumps(self.cfg.to_dict()),
             classes=list(info["classes"]),
             palette=[list(colour) for colour in info["palette"]],
-            thresholds=self.bare_model.lesion_thresholds(info["classes"]),
+            thresholds=self.bare_model.lesion_thresholds(self.bare_model.shown_classes(info)[0]),
             metrics={name: float(value) for name, value in (metrics or {}).items()},
             init=getattr(self, "init_source", None) or getattr(self.bare_model.backbone, "init_source", "scratch"),
             versions=dict(

@@ -95,7 +95,7 @@ def test_a_training_image(model: BaseSegmentor, image: np.ndarray) -> None:
 
 
 def test_thresholds_are_refused(model: BaseSegmentor) -> None:
-    with pytest.raises(UserError, match=r"--threshold: got {'water': 0.4}, expected none: .*test_cfg.thresholds=None"):
+    with pytest.raises(UserError, match=r"thresholds: got {'water': 0.4}, expected none: .*test_cfg.thresholds=None"):
         LesionInferencer(model, thresholds={"water": 0.4})
 
 

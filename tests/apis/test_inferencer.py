@@ -16,7 +16,7 @@ from mmengine.config import Config
 from PIL import Image
 from scipy import ndimage
 
-from mmseg.apis import LesionInferencer, inference_model, init_model
+from mmseg.apis import LesionInferencer, inference_model, init_model, write_results
 from mmseg.apis.browse import browse_dataset
 from mmseg.apis.folders import find_inputs, fingerprint, output_names, segment_files
 from mmseg.datasets.reading import read_image
@@ -200,7 +200,7 @@ class TestInputs:
             shutil.copy(photograph, tmp_path / folder / "eye.jpg")
         segment_files(inferencer, [tmp_path / "a/eye.jpg"], tmp_path / "out")
         before = contents(tmp_path / "out")
-        told = r"results of other photographs of the same name.*\n  eye: of .*/a/eye\.jpg, now .*/b/eye"
+        told = r"results of other photographs, or other files, of the same name.*\n  eye: of .*/a/eye\.jpg, now .*/b/eye"
         with pytest.raises(UserError, match=told):
             segment_files(inferencer, [tmp_path / "b/eye.jpg"], tmp_path / "out")
         assert contents(tmp_path / "out") == before
@@ -214,6 +214,24 @@ class TestInputs:
         with pytest.raises(UserError, match="is no result of this program and would be replaced"):
             segment_files(inferencer, photographs[:1], tmp_path)
         assert contents(tmp_path) == before
+
+    @pytest.mark.parametrize("ending", [".npz", "_MA.png"])
+    def test_probabilities_and_masks_of_another_program_neither(
+        self, inferencer: LesionInferencer, tmp_path: Path, photographs: list[Path], ending: str
+    ) -> None:
+        (tmp_path / f"{photographs[0].stem}{ending}").write_bytes(b"hours of work")
+        before = contents(tmp_path)
+        with pytest.raises(UserError, match=f"{photographs[0].stem}{ending}, which no .*json says to be a result"):
+            segment_files(inferencer, photographs[:2], tmp_path)
+        assert contents(tmp_path) == before
+
+    def test_results_written_from_python_are_not_replaced_unasked(
+        self, inferencer: LesionInferencer, tmp_path: Path, photographs: list[Path]
+    ) -> None:
+        for given in (photographs[1], read_image(photographs[1])):
+            write_results(inferencer(given), tmp_path, photographs[0].stem, {})
+            with pytest.raises(UserError, match=r": of (.*\.jpg|an array), now "):
+                segment_files(inferencer, photographs[:1], tmp_path)
 
     def test_an_unwritable_folder(self, inferencer: LesionInferencer, tmp_path: Path, photographs: list[Path]) -> None:
         (tmp_path / "file").touch()
@@ -272,6 +290,8 @@ class TestGoingOn:
     ) -> None:
         before = contents(done)
         (done / f"{photographs[1].stem}{suffix}").unlink()
+        if suffix == ".json":  # as a process leaves it that is killed while it moves results
+            (done / f".{photographs[1].stem}.part").mkdir()
         assert self.again(inferencer, photographs, done) == (1, 2)
         assert contents(done) == before
 

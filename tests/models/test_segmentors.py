@@ -195,10 +195,27 @@ def test_a_wrong_number_of_thresholds_is_named(small: nn.Module) -> None:
         small.predict(torch.randn(1, 3, 64, 64))
 
 
-@pytest.mark.parametrize(("stated", "expected"), [({}, 0.5), (dict(thresholds=None), 0.5), (dict(thresholds=0.3), 0.3)])
+@pytest.mark.parametrize(("stated", "expected"), [({}, 0.5), (dict(thresholds=0.3), 0.3)])
 def test_one_threshold_for_all_lesions(small: nn.Module, stated: dict[str, Any], expected: float) -> None:
     small.test_cfg.update(stated)
     assert small.lesion_thresholds(("a", "b", "c", "d")) == dict.fromkeys("abcd", expected)
+
+
+def test_the_likeliest_class_has_no_threshold(small: nn.Module) -> None:
+    small.test_cfg["thresholds"] = None
+    assert small.lesion_thresholds(("a", "b", "c", "d")) == {}
+
+
+def test_a_background_among_the_classes_is_not_shown() -> None:
+    """Of a softmax with thresholds, whose first channel is the background, as of mmsegmentation's data sets."""
+    model = build({**SEGMENTORS["sdcnet-softmax"], "test_cfg": dict(thresholds=0.5)})
+    of_all = dict(classes=("background", "a", "b", "c", "d"), palette=[(i, i, i) for i in range(5)])
+    of_lesions = {key: value[1:] for key, value in of_all.items()}
+    for info in (of_all, of_lesions):
+        assert model.shown_classes(info) == (("a", "b", "c", "d"), [(i, i, i) for i in range(1, 5)])
+    model.test_cfg["thresholds"] = None
+    assert model.shown_classes(of_all)[0] == of_all["classes"]
+    assert model.shown_classes(of_lesions)[0] == of_all["classes"]
 
 
 def test_a_threshold_that_is_no_probability_is_named(small: nn.Module) -> None:

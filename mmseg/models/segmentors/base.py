@@ -50,6 +50,8 @@ class BaseSegmentor(BaseModel):
     """``classes`` and ``palette``."""
     checkpoint_meta: dict[str, Any]
     """``meta`` of the checkpoint that the weights came from; empty without one."""
+    working_size: tuple[int, int] | None
+    """Box ``(width, height)`` into which photographs are scaled; None leaves them as they are. Set there, too."""
     load_report: Any
     """What :func:`mmseg.apis.init_model` loaded under which name; None without a checkpoint."""
 
@@ -146,10 +148,13 @@ class BaseSegmentor(BaseModel):
         return list(data_samples)
 
     def shown_classes(self, info: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[int, int, int]]]:
-        """Names and colours of the channels of ``probabilities``: those of the data set, and the background where it is one."""
+        """Names and colours of the channels of ``probabilities``: those of the data set, with the background where it is a
+        channel, and without where it is none though the data set counts it as a class."""
         classes, palette = tuple(info["classes"]), [(red, green, blue) for red, green, blue in info["palette"]]
         if self.is_argmax and self.num_classes == len(classes) + 1:
             return ("background", *classes), [(0, 0, 0), *palette]
+        if not self.is_argmax and not self.multi_label and self.num_classes == len(classes):
+            return classes[1:], palette[1:]
         return classes, palette
 
     def shown_masks(self, sample: SegDataSample) -> Tensor:
@@ -160,17 +165,14 @@ class BaseSegmentor(BaseModel):
         return sample.pred_sem_seg.data == torch.arange(len(probabilities), device=probabilities.device).view(-1, 1, 1)
 
     def lesion_thresholds(self, classes: Sequence[str]) -> dict[str, float]:
-        """``test_cfg.thresholds`` by lesion; 0.5 where there are none.
+        """``test_cfg.thresholds`` by lesion; 0.5 where there are none, and nothing where pixels are of their likeliest class.
 
         Raises:
             ValueError: neither one number for all nor one a lesion, or a number is no probability.
         """
-        limits = self.test_cfg.get("thresholds", 0.5)
-        return dict(zip(classes, _limits(0.5 if limits is None else limits, len(classes)).tolist(), strict=True))
-
-    def stored_thresholds(self, classes: Sequence[str]) -> dict[str, float]:
-        """Those of the checkpoint that the model was made from, by lesion; 0.5 for a lesion that it names none for."""
-        return dict.fromkeys(classes, 0.5) | self.checkpoint_meta.get("thresholds", {})
+        if self.is_argmax:
+            return {}
+        return dict(zip(classes, _limits(self.test_cfg.get("thresholds", 0.5), len(classes)).tolist(), strict=True))
 
     def lesion_probabilities(self, logits: Tensor) -> Tensor:
         """Logits ``(B, num_classes, H, W)`` to probabilities of the lesions (of all classes without thresholds), float32."""

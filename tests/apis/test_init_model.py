@@ -1,0 +1,109 @@
+"""From a configuration and a checkpoint to a model: whose thresholds and whose size count, and that nothing is changed."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+
+from mmseg.apis import LesionInferencer, inference_model, init_model
+from mmseg.compat.export import metadata
+from mmseg.compat.model_card import model_card
+from mmseg.datasets.reading import read_image
+from mmseg.engine.checkpoint import read_checkpoint, write_checkpoint
+from mmseg.engine.dataset_info import working_size
+from mmseg.structures import LESIONS
+from mmseg.utils.errors import UserError
+
+STORED = dict(MA=0.15, HE=0.3, EX=0.2, SE=0.9)
+
+
+@pytest.fixture(scope="module")
+def tuned(speckled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint that stores thresholds which the configuration inside does not name; read only."""
+    checkpoint = read_checkpoint(speckled)
+    checkpoint["meta"]["thresholds"] = STORED
+    settings = json.loads(checkpoint["meta"]["config_json"])
+    settings["model"]["test_cfg"].pop("thresholds", None)
+    checkpoint["meta"]["config_json"] = json.dumps(settings)
+    path = tmp_path_factory.mktemp("tuned") / "latest.pth"
+    write_checkpoint(checkpoint, path)
+    return path
+
+
+@pytest.mark.parametrize(("options", "expected"), [
+    ({}, STORED), ({"model.test_cfg.thresholds": 0.4}, dict.fromkeys(LESIONS, 0.4)),
+])
+def test_one_rule_for_thresholds(
+    tuned: Path, tiny_data: Path, options: dict[str, float], expected: dict[str, float]
+) -> None:
+    """Those of the configuration go before those of the checkpoint, whatever the model is used for."""
+    model = init_model(None, tuned, "cpu", options)
+    photograph = next((tiny_data / "images/test").iterdir())
+    found, sample = LesionInferencer(model, dtype="float32")(photograph), inference_model(model, str(photograph))
+    assert found.thresholds == metadata(model, True)["thresholds"] == model_card(model, tuned)["thresholds"] == expected
+    above = np.stack([p > np.float32(t) for p, t in zip(sample.probabilities.data.numpy(), expected.values(), strict=True)])
+    assert {bool(above[c].any()) for c in range(4)} == {True} or not options
+    np.testing.assert_array_equal(sample.pred_sem_seg.data[0].numpy() > 0, above.any(0))
+    assert (found.masks == above).mean() > 0.999, "two ways to enlarge, up to rounding"
+
+
+def test_one_number_for_all_lesions(tuned: Path) -> None:
+    assert LesionInferencer(tuned, device="cpu", thresholds=0.7).thresholds == dict.fromkeys(LESIONS, 0.7)
+    with pytest.raises(UserError, match="thresholds: got 'MAA', expected one of MA, HE, EX, SE; did you mean 'MA'"):
+        LesionInferencer(tuned, device="cpu", thresholds={"MAA": 0.7})
+
+
+def test_thresholds_that_are_no_probabilities(tuned: Path, tmp_path: Path) -> None:
+    checkpoint = read_checkpoint(tuned)
+    checkpoint["meta"]["thresholds"] = {"MA": "high"}
+    write_checkpoint(checkpoint, tmp_path / "x.pth")
+    with pytest.raises(UserError, match="thresholds of MA, HE, EX, SE: "):
+        init_model(None, tmp_path / "x.pth", "cpu")
+
+
+def test_a_configuration_is_left_as_it_was(run_config: Callable[..., Config], tmp_path: Path) -> None:
+    config = run_config(tmp_path)
+    before = copy.deepcopy(config.to_dict())
+    model = init_model(config, None, "cpu", {"model.test_cfg.flips": ["horizontal"]})
+    assert config.to_dict() == before and model.test_cfg["flips"] == ["horizontal"]
+    config.test_dataloader.dataset.size = (10, 10)
+    assert model.working_size == (240, 160)
+    with pytest.raises(UserError, match="--cfg-options does not fit"):
+        init_model(config, None, "cpu", {"model.decode_head.7.channels": 1})
+
+
+def test_the_size_without_test_images(run_config: Callable[..., Config], tmp_path: Path) -> None:
+    """That of the training images then; and inside of a mixture that of its first data set."""
+    config = run_config(tmp_path)
+    one = config.test_dataloader.dataset
+    config.test_dataloader = config.test_cfg = config.test_evaluator = None
+    config.train_dataloader.dataset.size = (120, 80)
+    assert init_model(config, None, "cpu").working_size == (120, 80)
+    config.test_dataloader = dict(dataset=dict(type="ConcatDataset", datasets=[{**one, "size": (90, 60)}, one]))
+    assert working_size(config) == (90, 60)
+    config.test_dataloader = dict(dataset={**one, "size": None})
+    assert working_size(config) is None
+
+
+def test_a_photograph_on_its_side_has_the_same_scale(tuned: Path, tiny_data: Path) -> None:
+    image = read_image(next((tiny_data / "images/test").iterdir()))
+    inferencer = LesionInferencer(tuned, device="cpu", dtype="float32")
+    assert inferencer(np.ascontiguousarray(np.rot90(image))).working.shape[1:] == inferencer(image).working.shape[:0:-1]
+
+
+@pytest.mark.parametrize("image", [
+    np.zeros((60, 90, 3), np.float32), np.zeros((60, 90), np.uint8), np.zeros((60, 90, 4), np.uint8),
+    np.zeros((1, 90, 3), np.uint8),
+])
+def test_arrays_that_are_no_photographs(tuned: Path, image: np.ndarray) -> None:
+    """The form of mmsegmentation refuses what the inferencer refuses."""
+    model = init_model(None, tuned, "cpu")
+    for use in (lambda: inference_model(model, image), lambda: LesionInferencer(model)(image)):
+        with pytest.raises(UserError, match="image: got "):
+            use()
