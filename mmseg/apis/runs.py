@@ -7,6 +7,7 @@ from mmengine.config import Config
 from mmseg.apis.init import register_all_modules
 from mmseg.engine.config import check_config
 from mmseg.engine.preflight import class_findings
+from mmseg.engine.preflight.finding import ERROR
 from mmseg.engine.runner import LesionRunner
 from mmseg.utils.errors import UserError
 from mmseg.utils.paths import make_folder
@@ -27,7 +28,7 @@ def build_runner(config: Config) -> LesionRunner:
         runner = LesionRunner.from_cfg(config)
     except (ValueError, TypeError, KeyError, AssertionError) as error:  # what constructors say of wrong values
         raise UserError(f"{config.filename}: {error}") from error
-    wrong = [str(finding) for finding in class_findings(runner.bare_model, config)]
+    wrong = [str(finding) for finding in class_findings(runner.bare_model, config) if finding.severity == ERROR]
     if wrong:
         raise UserError(f"{config.filename}: the model does not fit the data:\n  " + "\n  ".join(wrong))
     return runner

@@ -8,6 +8,7 @@ from mmengine.utils import track_iter_progress
 from mmseg.apis.init import register_all_modules
 from mmseg.datasets.statistics import colour_statistics
 from mmseg.engine.config import check_config
+from mmseg.engine.dataset_info import leaf_datasets
 from mmseg.registry import DATASETS
 from mmseg.utils.errors import UserError
 
@@ -29,11 +30,9 @@ def training_statistics(config: Config) -> tuple[list[float], list[float]]:
     """
     register_all_modules()
     check_config(config)
-    settings = config.train_dataloader.dataset
-    if settings.type == "ResidentDataset":
-        settings = settings.dataset
-    if "data_root" not in settings:
+    leaves = list(leaf_datasets(config.train_dataloader.dataset))
+    if len(leaves) != 1:
         raise UserError(f"{config.filename}: train_dataloader.dataset is no single data set; name a config that trains on one")
-    dataset = DATASETS.build(settings)
+    dataset = DATASETS.build(leaves[0].settings)
     paths = [dataset.get_data_info(i)["img_path"] for i in range(len(dataset))]
     return colour_statistics(track_iter_progress(paths, bar_width=30))

@@ -12,7 +12,9 @@ from mmengine.config import Config
 from mmseg.datasets import LesionDataset
 from mmseg.registry import DATASETS
 
-__all__ = ["Leaf", "dataset_is_known", "dataset_metainfo", "leaf_datasets", "trains_on_lesions", "working_size"]
+__all__ = [
+    "Leaf", "dataset_is_known", "dataset_metainfo", "leaf_datasets", "trained_leaf", "trains_on_lesions", "working_size",
+]
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,10 @@ class Leaf:
         return self.kind is not None and issubclass(self.kind, LesionDataset)
 
     @property
-    def size(self) -> tuple[int, int] | None:
+    def size(self) -> Any:
         """Its box ``(width, height)``: the innermost wrapper's where one has it, else its own."""
         given = (settings.get("size") for settings in (*reversed(self.wrappers), self.settings))
-        return next(((int(size[0]), int(size[1])) for size in given if size is not None), None)
+        return next((size for size in given if size is not None), None)
 
 
 def leaf_datasets(settings: Any, where: str = "", wrappers: tuple[dict[str, Any], ...] = ()) -> Iterator[Leaf]:
@@ -76,7 +78,8 @@ def _first_leaf(config: Config, *loaders: str) -> Leaf | None:
     return None
 
 
-def _trained_leaf(config: Config) -> Leaf:
+def trained_leaf(config: Config) -> Leaf:
+    """The data set that a configuration trains on, or else tests on; the first, of several."""
     return _first_leaf(config, "train_dataloader", "test_dataloader") or Leaf("", {}, ())
 
 
@@ -85,19 +88,19 @@ def dataset_metainfo(config: Config) -> dict[str, Any]:
 
     Without one they are the lesions, as in most data sets of this project.
     """
-    leaf = _trained_leaf(config)
+    leaf = trained_leaf(config)
     return {**LesionDataset.METAINFO, **getattr(leaf.kind, "METAINFO", {}), **(leaf.settings.get("metainfo") or {})}
 
 
 def dataset_is_known(config: Config) -> bool:
     """Whether the class of the data set is registered; of another one neither classes nor their kind are known."""
-    leaf = _trained_leaf(config)
+    leaf = trained_leaf(config)
     return leaf.kind is not None or not isinstance(leaf.settings.get("type"), str)
 
 
 def trains_on_lesions(config: Config) -> bool:
     """Whether the data set has lesions, which may overlap; otherwise one index map an image."""
-    leaf = _trained_leaf(config)
+    leaf = trained_leaf(config)
     return leaf.kind is None or leaf.has_lesions
 
 
@@ -105,4 +108,5 @@ def working_size(config: Config) -> tuple[int, int] | None:
     """The box ``(width, height)`` into which photographs are scaled for the network: that of the test images, or where a
     configuration tests on none of those it validates or trains on. None where the network takes photographs as they are."""
     leaf = _first_leaf(config, "test_dataloader", "val_dataloader", "train_dataloader")
-    return leaf.size if leaf else None
+    size = leaf.size if leaf else None
+    return None if size is None else (int(size[0]), int(size[1]))

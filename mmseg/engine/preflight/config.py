@@ -120,6 +120,12 @@ def _interval_findings(config: Config) -> Iterator[Finding]:
             NOTE, "default_hooks.checkpoint.interval",
             f"{saves} is more than train_cfg.max_iters, {most}: the only checkpoint will be that of the last iteration",
         )
+    counts = _number(config, "optim_wrapper.accumulative_counts")
+    if counts and counts > 1 and saves is not None and saves % counts:
+        yield Finding(
+            ERROR, "default_hooks.checkpoint.interval", f"{saves}", f"a multiple of optim_wrapper.accumulative_counts, {counts}",
+            "in between, a checkpoint would lack the gradients that are being added up",
+        )
     best = dig(config, "default_hooks.checkpoint.save_best")
     if best and not validates:
         yield Finding(

@@ -61,7 +61,8 @@ def _read_all(files: list[tuple[str, str]], cache: FileCache) -> Known:
     """Read in threads (OpenCV lets go of the interpreter), with a progress bar that tells the time left."""
     bar = ProgressBar(len(files), bar_width=30, file=sys.stderr)
     found: Known = {}
-    with ThreadPoolExecutor(max(2, min(8, len(os.sched_getaffinity(0))))) as pool:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # macOS has none
+    with ThreadPoolExecutor(max(2, min(8, cores))) as pool:
         for file, result in zip(files, pool.map(lambda file: cache.read(*file), files), strict=True):
             found[file] = result
             bar.update()
@@ -97,8 +98,9 @@ def _split_findings(split: Split, known: Known) -> Iterator[Finding]:
     yield Finding(NOTE, split.where, f"{images} images, {kinds}{without}")
     if grey:
         yield Finding(NOTE, split.where, f"{grey} masks hold grey levels between 0 and their largest; lesions begin at 128")
-    if whole:
-        for lesion in (name for name in LESIONS if not pixels[name]):
+    masks = not with_files[""]
+    for lesion in LESIONS:
+        if (whole and not pixels[lesion]) or (masks and not with_files[lesion]):  # of which the latter needs no reading
             yield Finding(
                 WARNING, split.where, f"{lesion} in none of {images} images", "every lesion somewhere",
                 f"it cannot be learnt or measured there; are its masks in the right folder and named <image>_{lesion}?",

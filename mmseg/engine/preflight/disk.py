@@ -13,6 +13,7 @@ from torch import nn
 
 from mmseg.engine.preflight.config import dig
 from mmseg.engine.preflight.finding import ERROR, NOTE, WARNING, Finding
+from mmseg.engine.work_dir import best_checkpoints, numbered_checkpoints
 
 __all__ = ["checkpoint_bytes", "disk_findings", "file_system", "folder_findings", "in_container"]
 
@@ -115,7 +116,8 @@ def disk_findings(config: Config, model: nn.Module, free: int | None = None) -> 
     # A file is removed only after its successor is on the disk.
     count = written if kept < 0 else min(written, kept + 1)
     count += 2 if checkpoint.get("save_best") else 0
-    needed = count * size - sum(p.stat().st_size for p in work_dir.glob("*iter_*.pth") if p.is_file())
+    there = [*numbered_checkpoints(work_dir).values(), *best_checkpoints(work_dir)]
+    needed = count * size - sum(path.stat().st_size for path in there)
     free = shutil.disk_usage(_existing(work_dir)).free if free is None else free
     numbers = f"{count} checkpoints of {size / 2**20:.0f} MiB"
     if needed > free:

@@ -103,6 +103,8 @@ class FileCache:
             found = READERS[kind](path)
         except UserError as error:
             found = dict(error=str(error).removeprefix(f"{path}: "))
+            if getattr(error.__cause__, "errno", None) is not None:  # of the system, not of the file: it may pass
+                return found
         self._files[_key(kind, path)] = [state, found]
         return found
 

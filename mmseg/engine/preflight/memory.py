@@ -4,24 +4,44 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
-from mmseg.engine.preflight.config import dig
 from mmseg.engine.preflight.finding import ERROR, WARNING, Finding
 from mmseg.engine.preflight.splits import Split
-from mmseg.structures import LESIONS
+from mmseg.utils.device import default_device
+from mmseg.utils.memory import available_memory
 
-__all__ = ["available_memory", "memory_findings", "shm_findings"]
+__all__ = ["memory_findings", "shm_findings", "worker_findings"]
 
-_CHANNELS = 3 + len(LESIONS)
-"""Bytes a pixel of a sample: the image and its masks, uint8."""
+_RESIDENT = 4
+"""Bytes a pixel of a resident sample: three of the image, one of the packed masks."""
+
+
+def worker_findings(config: Config, splits: list[Split], device: str | None = None) -> Iterator[Finding]:
+    """Whether workers would have to hand over samples that lie on the GPU, which ends training at its first batch.
+
+    Args:
+        config: its loaders.
+        splits: their data sets.
+        device: type of the device; by default that on which models run.
+    """
+    on_gpu = (default_device().type if device is None else device) != "cpu"
+    for split in splits:
+        workers = config[split.loader].get("num_workers") or 0
+        if on_gpu and workers and split.cache in ("auto", "device"):
+            chosen = "chosen by cache='auto'" if split.cache == "auto" else "as configured"
+            yield Finding(
+                ERROR, f"{split.loader}.num_workers", f"{workers} with samples kept on the GPU ({chosen})", "0",
+                "nothing is left for workers to read; or keep samples elsewhere by the data set's cache='host' or 'disk'",
+            )
 
 
 def shm_findings(config: Config, splits: list[Split], free: int | None = None) -> Iterator[Finding]:
     """Whether ``/dev/shm`` holds the batches that worker processes prepare ahead; Docker gives 64 MiB.
+
+    Workers of the training stay while those of the validation work. Data sets of index maps are not counted.
 
     Args:
         config: its loaders.
@@ -33,56 +53,39 @@ def shm_findings(config: Config, splits: list[Split], free: int | None = None) -
             free = shutil.disk_usage("/dev/shm").free
         except OSError:  # no such thing on this system
             return
-    needed = 0
+    needed: dict[str, int] = {}
     for split in splits:
-        loader: Any = config.get(split.loader)
-        workers, batch = loader.get("num_workers") or 0, loader.get("batch_size") or 1
-        size = split.working_size() if workers else None
-        if size is not None:
+        loader: Any = config[split.loader]
+        if workers := loader.get("num_workers") or 0:
             ahead = (loader.get("prefetch_factor") or 2) + 1  # and the one that is being used
-            needed = max(needed, workers * ahead * batch * _CHANNELS * size[0] * size[1])
-    if needed > free:
-        gigabytes = -(-needed // 2**30)
+            bytes_ahead = workers * ahead * (loader.get("batch_size") or 1) * split.sample_bytes()
+            needed[split.loader] = max(needed.get(split.loader, 0), bytes_ahead)
+    testing = needed.pop("test_dataloader", 0)
+    most = max(sum(needed.values()), testing)
+    if most > free:
+        gigabytes = -(-most // 2**30)
         yield Finding(
-            ERROR, "/dev/shm", f"{free / 2**20:.0f} MiB free", f"{needed / 2**20:.0f} MiB for the batches of the workers",
+            ERROR, "/dev/shm", f"{free / 2**20:.0f} MiB free", f"{most / 2**20:.0f} MiB for the batches of the workers",
             f"start with: docker run --shm-size={gigabytes}g ..., or set num_workers=0, which needs none",
         )
 
 
-def memory_findings(config: Config, splits: list[Split], free: int | None = None) -> Iterator[Finding]:
-    """Whether the images that a ResidentDataset keeps fit into main memory.
+def memory_findings(splits: list[Split], free: int | None = None) -> Iterator[Finding]:
+    """Whether the images that a ResidentDataset keeps on the host fit into main memory.
 
     Args:
-        config: its loaders.
-        splits: their data sets.
+        splits: the data sets.
         free: bytes; by default asked for.
     """
     free = available_memory() if free is None else free
     for split in splits:
-        resident = dig(config, f"{split.loader}.dataset.type") == "ResidentDataset"
-        if not resident or dig(config, f"{split.loader}.dataset.cache") != "host":  # 'auto' looks for itself
+        if split.cache != "host":  # 'auto' looks for itself
             continue
-        size = split.working_size()
-        # three bytes of image and four bits of masks a pixel
-        needed = 0 if size is None else len(split.dataset) * size[0] * size[1] * 7 // 2
-        if free is not None and needed > free:
+        size = split.working_size() or (0, 0)
+        needed = _RESIDENT * len(split.dataset) * size[0] * size[1]
+        if needed > free:
             yield Finding(
-                WARNING, f"{split.loader}.dataset", f"{free / 2**30:.1f} GiB of main memory free",
-                f"{needed / 2**30:.1f} GiB for {len(split.dataset)} images at {size[0] if size else 0}x{size[1] if size else 0}",
-                "choose a smaller size",
+                WARNING, split.where, f"{free / 2**30:.1f} GiB of main memory free",
+                f"{needed / 2**30:.1f} GiB for {len(split.dataset)} images at {size[0]}x{size[1]}",
+                "choose a smaller size, or cache='disk'",
             )
-
-
-def available_memory() -> int | None:
-    """Bytes of main memory that a new process may have; None where the system does not tell."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration, ValueError):
-        return None
-    try:  # a container's own limit
-        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
-        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
-    except (OSError, ValueError):
-        return free
-    return min(free, max(0, limit - used))

@@ -14,7 +14,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.structures import PixelData
 from torch import nn
 
-from mmseg.engine.dataset_info import dataset_is_known, dataset_metainfo, trains_on_lesions
+from mmseg.engine.dataset_info import dataset_is_known, dataset_metainfo, trained_leaf, trains_on_lesions
 from mmseg.engine.preflight.config import dig
 from mmseg.engine.preflight.finding import ERROR, WARNING, Finding, from_user_error
 from mmseg.engine.preflight.splits import heard
@@ -107,18 +107,17 @@ def class_findings(model: Any, config: Config) -> Iterator[Finding]:
     if multi_label is None or not dataset_is_known(config):
         return
     names, of_lesions = dataset_metainfo(config)["classes"], trains_on_lesions(config)
+    dataset = trained_leaf(config).settings
     expected, target = (len(names), "multilabel") if multi_label else (len(names) + of_lesions, "index")
     kind = "multi_label=True (one channel a lesion)" if multi_label else "softmax (background and the lesions)"
     if not of_lesions:
-        kind = f"softmax over the classes of {config.train_dataloader.dataset.type}"
+        kind = f"softmax over the classes of {dataset.get('type')}"
     for name in ("decode_head", "refine_head", "auxiliary_head"):
         head = getattr(model, name, None)
         if head is not None and getattr(head, "num_classes", expected) != expected:
             yield Finding(ERROR, f"{name}.num_classes", f"{head.num_classes}", f"{expected} for {kind}")
     if multi_label and not of_lesions:
-        yield Finding(
-            ERROR, "multi_label", "True", f"False: {config.train_dataloader.dataset.type} has one index map an image",
-        )
+        yield Finding(ERROR, "multi_label", "True", f"False: {dataset.get('type')} has one index map an image")
     if not multi_label and not of_lesions and not getattr(model, "is_argmax", True):
         yield Finding(WARNING, "model.test_cfg.thresholds", f"{model.test_cfg.get('thresholds', 0.5)}",
                       "None: with thresholds a pixel is of class 0 wherever no other class exceeds its own")
@@ -126,7 +125,6 @@ def class_findings(model: Any, config: Config) -> Iterator[Finding]:
     if given != target:
         yield Finding(ERROR, "data_preprocessor.target", f"{given!r}", f"{target!r} for {kind}")
     if isinstance(model.data_preprocessor, SegDataPreProcessor):
-        dataset = config.get("train_dataloader", {}).get("dataset", {})
         if of_lesions:
             yield Finding(ERROR, "data_preprocessor.type", "'SegDataPreProcessor'", "'LesionDataPreprocessor' for data sets of "
                           "lesions, whose masks come packed and without augmentation")

@@ -17,7 +17,7 @@ from mmseg.engine.preflight.environment import environment_findings
 from mmseg.engine.preflight.files import FileCache
 from mmseg.engine.preflight.finding import ERROR, NOTE, WARNING, Finding, exit_code
 from mmseg.engine.preflight.keys import LOADERS
-from mmseg.engine.preflight.memory import memory_findings, shm_findings
+from mmseg.engine.preflight.memory import memory_findings, shm_findings, worker_findings
 from mmseg.engine.preflight.model import build_parts
 from mmseg.engine.preflight.splits import find_splits
 from mmseg.engine.preflight.step import step_findings
@@ -75,8 +75,9 @@ def _all_but_training(config: Config, loaders: Sequence[str], read: bool, said: 
         findings += disk_findings(config, parts.model)
     splits, of_splits = find_splits(config, loaders, wrong)
     findings += [finding for finding in of_splits if said or finding.severity == ERROR]
+    findings += worker_findings(config, splits)
     findings += shm_findings(config, splits)
-    findings += memory_findings(config, splits)
+    findings += memory_findings(splits)
     findings += data_findings(splits, FileCache(home_path(".cache", "preflight.json")), read)
     return findings
 

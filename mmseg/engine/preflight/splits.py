@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from mmengine.config import Config
@@ -15,12 +16,14 @@ from PIL import Image
 
 from mmseg.datasets.lesion_dataset import LesionDataset
 from mmseg.datasets.reading import fit_size
+from mmseg.engine.dataset_info import Leaf, leaf_datasets
 from mmseg.engine.preflight.finding import ERROR, NOTE, WARNING, Finding, from_user_error
 from mmseg.engine.preflight.keys import LOADERS
 from mmseg.registry import DATASETS
+from mmseg.structures import LESIONS
 from mmseg.utils.errors import UserError
 
-__all__ = ["File", "Split", "find_splits", "heard", "inner_datasets"]
+__all__ = ["File", "Split", "find_splits", "heard"]
 
 
 @dataclass(frozen=True)
@@ -40,11 +43,13 @@ class Split:
         loader: 'train_dataloader', ...
         where: dotted key of the data set in the configuration.
         dataset: built; no image of it has been read.
+        cache: of the :class:`~mmseg.datasets.ResidentDataset` around it; None without one.
     """
 
     loader: str
     where: str
     dataset: LesionDataset
+    cache: str | None = None
 
     def records(self) -> Iterator[tuple[File, list[File]]]:
         """Every photograph with the files of its truth."""
@@ -60,8 +65,9 @@ class Split:
         """All files, each photograph before its truth."""
         return [file for image, truth in self.records() for file in (image, *truth)]
 
-    def working_size(self) -> tuple[int, int] | None:
-        """(width, height) of the largest samples, told from the headers of the files; None where none can be read."""
+    @cached_property
+    def sizes(self) -> set[tuple[int, int]]:
+        """(width, height) of the photographs, told from the headers of the files; empty where none can be read."""
         sizes = set()
         for index in range(len(self.dataset)):
             try:
@@ -69,7 +75,19 @@ class Split:
                     sizes.add(image.size)
             except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # the reading of the data tells
                 continue
-        return max((fit_size(*size, self.dataset.size) for size in sizes), key=lambda s: s[0] * s[1], default=None)
+        return sizes
+
+    def working_size(self) -> tuple[int, int] | None:
+        """(width, height) of the largest samples; None where no photograph can be read."""
+        return max((fit_size(*size, self.dataset.size) for size in self.sizes), key=lambda s: s[0] * s[1], default=None)
+
+    def sample_bytes(self) -> int:
+        """Of the largest sample as a worker hands it over: image, and masks, which for a test keep the photograph's size."""
+        def of(width: int, height: int) -> int:
+            seen = math.prod(fit_size(width, height, self.dataset.size))
+            return 3 * seen + len(LESIONS) * (width * height if self.dataset.test_mode else seen)
+
+        return max((of(*size) for size in self.sizes), default=0)
 
 
 def find_splits(
@@ -90,32 +108,23 @@ def find_splits(
         settings = config.get(loader)
         if not isinstance(settings, dict) or any(key.startswith(loader) for key in skip):
             continue
-        inner = list(inner_datasets(settings.get("dataset"), f"{loader}.dataset"))
+        inner = [leaf for leaf in leaf_datasets(settings.get("dataset"), f"{loader}.dataset") if leaf.has_lesions]
         if not inner:
             findings.append(Finding(NOTE, f"{loader}.dataset", "its files were not checked: it is no LesionDataset"))
-        for where, dataset in inner:
+        for leaf in inner:
             with heard() as warnings:
-                built = _build(dataset, where)
-            findings += [from_user_error(text, where, WARNING) for text in dict.fromkeys(warnings)]
+                built = _build({**leaf.settings, "size": leaf.size}, leaf.where)
+            findings += [from_user_error(text, leaf.where, WARNING) for text in dict.fromkeys(warnings)]
             if isinstance(built, Finding):
                 findings.append(built)
             else:
-                splits.append(Split(loader, where, built))
+                splits.append(Split(loader, leaf.where, built, _resident_cache(leaf)))
     return splits, findings
 
 
-def inner_datasets(settings: Any, where: str, size: Any = None) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Key and configuration of every :class:`LesionDataset`, inside of whatever wraps it; with the wrapper's ``size``."""
-    if isinstance(settings, (list, tuple)):
-        for i, item in enumerate(settings):
-            yield from inner_datasets(item, f"{where}.{i}", size)
-    elif isinstance(settings, dict):
-        found = DATASETS.get(settings["type"]) if isinstance(settings.get("type"), str) else None
-        if inspect.isclass(found) and issubclass(found, LesionDataset):
-            yield where, {**settings, **({} if size is None else {"size": size})}
-            return
-        for key in ("dataset", "datasets"):
-            yield from inner_datasets(settings.get(key), f"{where}.{key}", settings.get("size", size))
+def _resident_cache(leaf: Leaf) -> str | None:
+    around = [wrapper for wrapper in leaf.wrappers if str(wrapper.get("type")).rpartition(".")[2] == "ResidentDataset"]
+    return around[-1].get("cache", "auto") if around else None
 
 
 def _build(settings: dict[str, Any], where: str) -> LesionDataset | Finding:

@@ -13,6 +13,7 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from mmseg.engine.dataset_info import leaf_datasets
 from mmseg.engine.preflight.finding import ERROR, NOTE, Finding, from_user_error
 from mmseg.engine.preflight.model import Parts
 from mmseg.utils.device import default_device, peak_memory, reset_peak_memory
@@ -41,26 +42,15 @@ def step_findings(config: Config, parts: Parts) -> Iterator[Finding]:
 def _first_batch(config: Config) -> dict[str, list[Any]]:
     """A batch through the loader itself, from data sets that are cut to so many images."""
     loader = copy.deepcopy(config.train_dataloader)
-    if loader.dataset.get("cache") in ("auto", "device", "disk"):  # a check leaves nothing behind, neither there
-        loader.dataset["cache"] = "host"
-    _cut(loader.dataset, loader.batch_size)
+    for leaf in leaf_datasets(loader.dataset):
+        leaf.settings["indices"] = loader.batch_size
+        for wrapper in leaf.wrappers:
+            if wrapper.get("type") == "ResidentDataset" and wrapper.get("cache", "auto") in ("auto", "device", "disk"):
+                wrapper["cache"] = "host"  # a check leaves nothing behind
     loader.num_workers = 0
     for key in ("persistent_workers", "prefetch_factor", "timeout"):
         loader.pop(key, None)
     return next(iter(Runner.build_dataloader(loader, seed=0)))
-
-
-def _cut(settings: Any, number: int) -> None:
-    """Keep the first images of every data set that is not made of others."""
-    if isinstance(settings, list):
-        for item in settings:
-            _cut(item, number)
-    elif isinstance(settings, dict):
-        inner = [settings[key] for key in ("dataset", "datasets") if key in settings]
-        for item in inner:
-            _cut(item, number)
-        if not inner:
-            settings["indices"] = number
 
 
 def _try_step(batch: dict[str, list[Any]], parts: Parts, device: torch.device) -> Iterator[Finding]:

@@ -141,3 +141,12 @@ def test_a_finding_is_one_sentence() -> None:
     assert from_user_error("cut off", "a.png", "warning") == Finding("warning", "a.png", "cut off")
     assert [exit_code([Finding(s, "", "") for s in severities]) for severities in ([], ["note"], ["warning"])] == [0, 0, 1]
     assert exit_code([finding, Finding("warning", "", "")]) == 2
+
+
+def test_checkpoints_stand_between_updates(demo_config: Path) -> None:
+    config = load_config(demo_config, {"default_hooks.checkpoint.interval": 50})
+    for counts, wrong in ((1, 0), (2, 0), (3, 1), (4, 1)):
+        config.optim_wrapper.accumulative_counts = counts
+        assert len(told(config, "error")) == wrong
+    expected = "default_hooks.checkpoint.interval: got 50, expected a multiple of optim_wrapper.accumulative_counts, 4"
+    assert told(config, "error")[0].startswith(expected)

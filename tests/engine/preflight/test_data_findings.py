@@ -16,10 +16,11 @@ from releases import SHAPE, write, write_idrid, write_label_maps, write_tidy
 
 from mmseg.apis import register_all_modules
 from mmseg.datasets import IDRiDDataset
+from mmseg.engine.dataset_info import leaf_datasets
 from mmseg.engine.preflight.data import data_findings
 from mmseg.engine.preflight.files import READERS, FileCache
 from mmseg.engine.preflight.finding import Finding
-from mmseg.engine.preflight.splits import find_splits, inner_datasets
+from mmseg.engine.preflight.splits import find_splits
 from mmseg.utils.errors import UserError
 
 FIRST = "masks/train/{0}/IDRiD_01_{0}.png"
@@ -268,15 +269,41 @@ class TestSplits:
         assert [split.working_size() for split in splits] == [(30, 20), (60, 40)]
         for path in (tmp_path / "images/test").iterdir():
             path.write_bytes(b"")
-        assert splits[1].working_size() is None
+        splits, _ = find_splits(config_of(tmp_path))
+        assert splits[1].working_size() is None and splits[1].sample_bytes() == 0
 
     def test_wrappers(self) -> None:
-        leaf = dict(type="IDRiDDataset", data_root="x")
+        leaf = dict(type="IDRiDDataset", data_root="x", size=(1, 2))
         settings = dict(type="ResidentDataset", size=(3, 4), dataset=dict(type="ConcatDataset", datasets=[leaf, leaf]))
-        found = list(inner_datasets(settings, "a"))
-        assert [where for where, _ in found] == ["a.dataset.datasets.0", "a.dataset.datasets.1"]
-        assert all(inner["size"] == (3, 4) for _, inner in found)
-        assert list(inner_datasets(dict(type="Unknown"), "a")) == list(inner_datasets(None, "a")) == []
+        found = list(leaf_datasets(settings, "a"))
+        assert [one.where for one in found] == ["a.dataset.datasets.0", "a.dataset.datasets.1"]
+        assert all(one.size == (3, 4) and one.has_lesions for one in found)
+        assert next(leaf_datasets(leaf)).size == (1, 2)
+        assert not next(leaf_datasets(dict(type="Unknown"), "a")).has_lesions
+        assert list(leaf_datasets(None, "a")) == []
+
+
+def test_a_lesion_without_any_file_is_told_without_reading(tmp_path: Path) -> None:
+    """As where a folder has another name: training would learn that there is none."""
+    write_tidy(tmp_path)
+    (tmp_path / "masks/train/MA").rename(tmp_path / "masks/train/Microaneurysms")
+    told = [str(f) for f in worse(check(tmp_path, read=False))]
+    assert any("MA in none of" in line and "train_dataloader" in line for line in told)
+
+
+def test_what_the_system_refused_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_tidy(tmp_path)
+    path, cache = next((tmp_path / "images/train").iterdir()), FileCache(tmp_path / "cache.json")
+
+    def refused(self: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", refused)
+        assert "Permission denied" in cache.read("image", str(path))["error"]
+    assert cache.known("image", str(path)) is None
+    path.write_bytes(b"no picture")
+    assert "error" in cache.read("image", str(path)) and cache.known("image", str(path)) is not None
 
 
 @pytest.mark.idrid

@@ -15,9 +15,10 @@ from mmseg.engine.preflight import environment
 from mmseg.engine.preflight.disk import checkpoint_bytes, disk_findings, file_system, folder_findings, in_container
 from mmseg.engine.preflight.environment import environment_findings
 from mmseg.engine.preflight.machine import machine_findings
-from mmseg.engine.preflight.memory import available_memory, memory_findings, shm_findings
+from mmseg.engine.preflight.memory import memory_findings, shm_findings, worker_findings
 from mmseg.engine.preflight.model import build_parts
 from mmseg.engine.preflight.splits import find_splits
+from mmseg.utils.memory import available_memory
 
 MakeConfig = Callable[..., Config]
 
@@ -135,17 +136,43 @@ class TestMemory:
         config.train_dataloader.num_workers = 0
         assert list(shm_findings(config, splits, 0)) == []
 
+    def test_a_test_hands_over_masks_of_the_photographs_size(self, config: Config) -> None:
+        """And the workers of training are still there while those of validation work."""
+        config.train_dataloader.num_workers, config.test_dataloader.num_workers = 0, 2
+        config.test_dataloader.dataset.size = (120, 80)
+        needed = 2 * 3 * 1 * (3 * 120 * 80 + 4 * 240 * 160)
+        splits, _ = find_splits(config)
+        assert list(shm_findings(config, splits, needed)) == []
+        assert len(list(shm_findings(config, splits, needed - 1))) == 1
+        config.train_dataloader.num_workers = 3
+        config.val_dataloader = config.test_dataloader
+        both = needed + 3 * 3 * 4 * 7 * 240 * 160
+        splits, _ = find_splits(config)
+        assert list(shm_findings(config, splits, both)) == []
+        assert len(list(shm_findings(config, splits, both - 1))) == 1
+
     def test_main_memory_for_resident_images(self, config: Config) -> None:
         splits, _ = find_splits(config)
-        needed = 4 * 240 * 160 * 7 // 2
-        assert list(memory_findings(config, splits, needed)) == []
-        (found,) = memory_findings(config, splits, needed - 1)
-        assert (found.severity, found.where) == ("warning", "train_dataloader.dataset")
+        needed = 4 * 240 * 160 * 4
+        assert list(memory_findings(splits, needed)) == []
+        (found,) = memory_findings(splits, needed - 1)
+        assert (found.severity, found.where) == ("warning", "train_dataloader.dataset.dataset")
         config.train_dataloader.dataset.cache = "auto"  # which chooses another place
-        assert list(memory_findings(config, splits, 0)) == []
+        assert list(memory_findings(find_splits(config)[0], 0)) == []
+
+    @pytest.mark.parametrize(("cache", "found"), [("auto", True), ("device", True), ("host", False), ("disk", False)])
+    def test_workers_cannot_hand_over_what_lies_on_the_gpu(self, config: Config, cache: str, found: bool) -> None:
+        mixed = dict(type="ConcatDataset", datasets=[{**config.train_dataloader.dataset, "cache": cache}])
+        config.train_dataloader.dataset = mixed
+        splits, _ = find_splits(config, ["train_dataloader"])
+        told = list(worker_findings(config, splits, "cuda"))
+        assert [(f.severity, f.where) for f in told] == [("error", "train_dataloader.num_workers")] * found
+        assert list(worker_findings(config, splits, "cpu")) == []
+        config.train_dataloader.num_workers = 0
+        assert list(worker_findings(config, splits, "cuda")) == []
 
     def test_this_machine_tells(self) -> None:
-        assert (available_memory() or 2**30) > 2**20
+        assert available_memory() > 2**20
 
 
 class TestEnvironment:
