@@ -69,6 +69,9 @@ def _loader(old: Any, role: str, given: dict[str, Any], notes: Notes) -> tuple[d
     dataset, pipeline = _dataset(old, role, "data.train" if training else "data.val, test", notes)
     sampler = dict(type="InfiniteSampler", shuffle=True) if training else dict(type="DefaultSampler", shuffle=False)
     size = given if training else {**given, "batch_size": 1}
+    if dataset["type"] == "ResidentDataset" and given.get("num_workers"):
+        size = {**size, "num_workers": 0}
+        notes.dropped("data.workers_per_gpu of the training", "its images are kept in memory, which needs none")
     return dict(**size, sampler=sampler, dataset=dataset), pipeline
 
 

@@ -12,6 +12,7 @@ from mmseg.datasets.layouts import FGADR, find_records
 from mmseg.datasets.release_dataset import ReleaseDataset
 from mmseg.datasets.splits import draw_splits, read_splits
 from mmseg.registry import DATASETS
+from mmseg.structures import LESIONS
 from mmseg.utils.errors import UserError
 
 __all__ = ["FGADRDataset"]
@@ -67,6 +68,10 @@ class FGADRDataset(ReleaseDataset):
             return [], []
         self._split_by_folders = False
         self.compare(len(records), self.RELEASE_COUNT, strays)
+        without = {lesion: sum(record["mask_paths"][lesion] is None for record in records) for lesion in LESIONS}
+        if any(without.values()):
+            told = ", ".join(f"{count} have no mask of {lesion}" for lesion, count in without.items() if count)
+            self._log(f"of {len(records)} images {told}, and count as free of it; is the copy whole?", logging.WARNING)
         by_name = {record["image_id"]: record for record in records}
         if self.split_dir is None:
             splits = draw_splits(by_name, self.split_seed)
@@ -77,6 +82,9 @@ class FGADRDataset(ReleaseDataset):
         self._log(f"split {origin}: {counts}; by image, as the release tells no patient")
         listed = splits[self.split]
         missing = [name for name in listed if name not in by_name]
+        if listed and len(missing) == len(listed):
+            raise UserError(f"{self.split_dir}: got names such as {missing[0]!r}, none of which is an image in {root}, expected "
+                            f"names without suffix such as {next(iter(by_name))!r}")
         if missing:
             self._log(
                 f"got {len(listed) - len(missing)} of {len(listed)} listed images; {missing[0]}"

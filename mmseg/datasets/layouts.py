@@ -24,7 +24,7 @@ class Layout:
 
     Args:
         images: folder of the photographs.
-        masks: folders of each lesion's masks; the first that holds any is taken.
+        masks: folders of each lesion's masks; the first that holds any is taken. A lesion without an entry occurs nowhere.
         mask_stem: name of a mask without its suffix, from ``{image}`` (the photograph's) and ``{lesion}``.
         splits: own names of splits, where they differ.
         depth: how many folders may lie between the folder that a user names and the release.
@@ -105,11 +105,11 @@ def find_records(root: Path, split: str, layout: Layout) -> tuple[list[dict[str,
         UserError: two copies of the release below ``root``, two files of one stem, or a part of the release is missing.
     """
     own = layout.splits.get(split, split)
-    images_folder = _only_folder(root, layout.images.format(split=own), layout.depth)
+    images_folder = _only_folder(root, own, layout)
     if images_folder is None:
         return [], []
     images = _by_stem(images_folder)
-    base = images_folder.parents[layout.images.count("/")]
+    base = _base(images_folder, layout)
     records: list[dict[str, Any]] = [dict(img_path=str(p), image_id=stem, mask_paths={}) for stem, p in images.items()]
     strays: list[Path] = []
     for lesion in LESIONS:
@@ -156,15 +156,30 @@ def _check_label_maps(folder: Path, images: Mapping[str, Path], labels: Mapping[
         )
 
 
-def _only_folder(root: Path, name: str, depth: int) -> Path | None:
-    """The folder ``name`` in ``root``, or at most ``depth`` folders further down."""
-    for level in range(depth + 1):
+def _base(images: Path, layout: Layout) -> Path:
+    """The folder of the release, from that of its photographs."""
+    return images.parents[layout.images.count("/")]
+
+
+def _only_folder(root: Path, split: str, layout: Layout) -> Path | None:
+    """The folder of a split's photographs, in ``root`` or at most ``layout.depth`` folders further down.
+
+    Of several that which has masks beside it: other parts of a release may name their folders alike.
+    """
+    name = layout.images.format(split=split)
+    for level in range(layout.depth + 1):
         found = sorted(p for p in root.glob("*/" * level + name) if p.is_dir())
+        if len(found) > 1:
+            found = [p for p in found if _has_masks(_base(p, layout), split, layout)] or found
         if len(found) > 1:
             raise UserError(f"{root}: got {len(found)} folders {name!r} ({found[0]}, {found[1]}), expected one; name its parent")
         if found:
             return found[0]
     return None
+
+
+def _has_masks(base: Path, split: str, layout: Layout) -> bool:
+    return any((base / name.format(split=split)).is_dir() for names in layout.masks.values() for name in names)
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
@@ -178,9 +193,9 @@ def _by_stem(folder: Path) -> dict[str, Path]:
 
 
 def _masks(base: Path, split: str, lesion: str, layout: Layout) -> dict[str, Path]:
-    """The masks of a lesion by stem."""
-    folders = [base / name.format(split=split) for name in layout.masks[lesion]]
-    if layout.whole and not any(folder.is_dir() for folder in folders):
+    """The masks of a lesion by stem; none where the layout has no folder for it."""
+    folders = [base / name.format(split=split) for name in layout.masks.get(lesion, ())]
+    if layout.whole and folders and not any(folder.is_dir() for folder in folders):
         names = " or ".join(repr(name.format(split=split)) for name in layout.masks[lesion])
         raise UserError(f"{base}: got no folder with the masks of {lesion}, expected {names}; copy the whole release")
     return next((masks for folder in folders if (masks := _by_stem(folder))), {})

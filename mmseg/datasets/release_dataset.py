@@ -39,10 +39,16 @@ class ReleaseDataset(LesionDataset):
         """Records of the split, in the order of their names."""
         root = Path(self.data_root)
         records, strays = find_records(root, self.split, TIDY)
+        unnamed = strays
         if not records:
             records, strays = self.release_records(root)
         if not records:
             records, strays = index_records(root, self.split), []
+        if not records and unnamed:
+            raise UserError(
+                f"{self.NAME} ({self.split}): got {len(unnamed)} masks in {root.absolute()!s} that belong to no image "
+                f"({unnamed[0].relative_to(root)}, ...), expected names as in masks/{self.split}/MA/<image>_MA.png"
+            )
         if not records:
             raise UserError(
                 f"{self.NAME} ({self.split}): no images with masks in {root.absolute()!s} "

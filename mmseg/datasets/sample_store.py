@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import inspect
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
+from mmseg.datasets import reading
 from mmseg.datasets.lesion_dataset import LesionDataset
 from mmseg.structures import SegDataSample
 from mmseg.utils.device import default_device
@@ -91,6 +93,12 @@ class DiskStore:
             UserError: it cannot be written.
         """
         folder = cache_dir / f"{type(source).__name__}_{source_digest(source)}"
+        with _alone(folder.with_name(f".{folder.name}.lock")):  # others of the run wait, and find it
+            return cls._of(folder, samples)
+
+    @classmethod
+    def _of(cls, folder: Path, samples: Iterator[Sample]) -> DiskStore:
+        cache_dir = folder.parent
         if folder.is_dir():
             print_log(f"decoded before: {folder}", logger="current")
             return cls(folder)
@@ -125,17 +133,40 @@ class DiskStore:
         return Sample(data[: 3 * pixels].view(3, height, width), data[3 * pixels : 4 * pixels].view(height, width), sample)
 
 
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold a lock, which the system takes back when the process ends; where there are no locks every process does the work."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(ImportError, OSError):
+            import fcntl
+
+            fcntl.flock(stack.enter_context(path.open("w")), fcntl.LOCK_EX)
+        yield
+
+
 def source_digest(source: LesionDataset) -> str:
-    """A digest of what a data set's decoded samples depend on: files and settings."""
-    settings = dict(version=_VERSION, size=source.size, test_mode=source.test_mode, label_map=source.LABEL_MAP_CLASSES)
+    """A digest of what a data set's decoded samples depend on: files, what each is taken for, settings, and the code."""
+    modules = {reading.__file__, *(_source_file(kind) for kind in type(source).__mro__ if issubclass(kind, LesionDataset))}
+    code = [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in sorted(filter(None, modules))]
+    settings = dict(
+        version=_VERSION, size=source.size, test_mode=source.test_mode, label_map=source.LABEL_MAP_CLASSES, code=code)
     files = []
     for i in range(len(source)):
         info = source.get_data_info(i)
-        paths = [info["img_path"], info.get("label_path"), *info.get("mask_paths", {}).values()]
-        for path in filter(None, paths):
-            state = Path(path).stat()
-            files.append([str(Path(path).resolve()), state.st_size, state.st_mtime_ns])
+        roles = {"image": info["img_path"], "labels": info.get("label_path"), **info.get("mask_paths", {})}
+        for role, path in roles.items():
+            if path:
+                state = Path(path).stat()
+                files.append([role, str(Path(path).resolve()), state.st_size, state.st_mtime_ns])
     return hashlib.sha256(json.dumps([settings, files]).encode()).hexdigest()[:16]
+
+
+def _source_file(kind: type) -> str | None:
+    """Where a class is written down; None of one that was typed in."""
+    try:
+        return inspect.getsourcefile(kind)
+    except TypeError:
+        return None
 
 
 def _write(folder: Path, samples: Iterator[Sample]) -> None:

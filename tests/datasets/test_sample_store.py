@@ -27,7 +27,7 @@ def on_disk(root: Path, size: tuple[int, int] = SIZE) -> ResidentDataset:
 
 
 def stores(root: Path) -> list[str]:
-    return sorted(path.name for path in (root.parent / "cache").iterdir())
+    return sorted(path.name for path in (root.parent / "cache").iterdir() if path.suffix != ".lock")
 
 
 def test_the_same_samples_as_in_memory(root: Path) -> None:
@@ -50,19 +50,31 @@ def test_nothing_is_decoded_when_it_is_there(root: Path, monkeypatch: pytest.Mon
     on_disk(root)
 
 
-@pytest.mark.parametrize("what", ["time", "content", "size", "labels"])
+@pytest.mark.parametrize("what", ["time", "content", "size", "labels", "lesions", "code"])
 def test_made_anew_when_a_file_or_the_setting_changes(root: Path, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = on_disk(root)[0]["inputs"].clone()
     image = sorted((root / "images/train").iterdir())[0]
     if what == "time":
         image.touch()
+    elif what == "lesions":  # the same files, taken for others
+        read = SyntheticFundusDataset.load_data_list
+
+        def exchanged(self: SyntheticFundusDataset) -> list[dict]:
+            paths = [(record, record["mask_paths"]) for record in read(self)]
+            return [{**record, "mask_paths": dict(zip(masks, reversed(masks.values()), strict=True))} for record, masks in paths]
+
+        monkeypatch.setattr(SyntheticFundusDataset, "load_data_list", exchanged)
+    elif what == "code":
+        other = root / "reading.py"
+        other.write_text("another")
+        monkeypatch.setattr("mmseg.datasets.sample_store.reading.__file__", str(other))
     elif what == "labels":
         monkeypatch.setattr(SyntheticFundusDataset, "LABEL_MAP_CLASSES", ("MA", "HE", "EX", "SE"))
     elif what == "content":
         shutil.copyfile(sorted((root / "images/train").iterdir())[1], image)
     after = on_disk(root, (60, 40) if what == "size" else SIZE)[0]["inputs"]
     assert len(stores(root)) == 2
-    assert torch.equal(before, after) == (what in ("time", "labels"))
+    assert torch.equal(before, after) == (what in ("time", "labels", "lesions", "code"))
 
 
 def test_a_half_written_store_is_never_used(root: Path) -> None:
