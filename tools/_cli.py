@@ -86,7 +86,7 @@ def prepare_config(args: argparse.Namespace, *needs: str) -> Any:
     if not isinstance(config.get("work_dir", ""), (str, type(None))):
         raise UserError(f"work_dir: got {config.work_dir!r} ({type(config.work_dir).__name__}), expected str")
     config.launcher = args.launcher
-    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    os.environ.setdefault("LOCAL_RANK", os.environ.get("OMPI_COMM_WORLD_LOCAL_RANK") or str(args.local_rank))
     config.work_dir = work_dir(args.work_dir, config, args.config)
     return config
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import re
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -45,23 +45,17 @@ def check(config: Any) -> None:
         print(f"warning: {finding}", file=sys.stderr)
 
 
-def earlier_run(config: Any, resume: str | None) -> list[Path]:
+def earlier_run(config: Any) -> list[Path]:
     """Checkpoints in the work_dir that the run would replace, since it does not go on from them.
 
     Args:
-        config: with ``work_dir``, ``resume``, ``load_from``.
-        resume: of ``--resume``: 'auto', or a file, which may be that of another work_dir.
+        config: with ``work_dir``, ``resume``, ``load_from`` (which may be a checkpoint of another work_dir).
     """
-    work_dir = Path(config.work_dir)
-    goes_on = config.resume and (resume in (None, "auto") or Path(resume).resolve().parent == work_dir.resolve())
-    own = re.compile(r"latest\.pth|iter_\d+\.pth|best_.+_iter_\d+\.pth")
-    return [] if goes_on else sorted(path for path in work_dir.glob("*.pth") if own.fullmatch(path.name))
+    from mmseg.engine.work_dir import checkpoints
 
-
-def remove(run: list[Path]) -> None:
-    """Remove a run's checkpoints, and the numbers that ``curves.png`` is drawn from."""
-    for path in [*run, *(run[0].parent.glob("*/vis_data/scalars.json") if run else ())]:
-        path.unlink()
+    start = config.load_from and Path(config.load_from).resolve().parent
+    goes_on = config.resume and start in (None, Path(config.work_dir).resolve())
+    return [] if goes_on else checkpoints(config.work_dir)
 
 
 def main() -> None:
@@ -84,29 +78,35 @@ def main() -> None:
             config.resume = bool(resume_candidates(config.work_dir))
             start = None if config.resume else start
         config.load_from = args.resume if args.resume not in (None, "auto") else start
-        config.setdefault("randomness", {}).update(
-            {} if args.seed is None else {"seed": args.seed}, **({"deterministic": True} if args.deterministic else {})
-        )
+        config.randomness = {
+            **(config.get("randomness") or {}), **({} if args.seed is None else {"seed": args.seed}),
+            **({"deterministic": True} if args.deterministic else {}),
+        }
+        if config.randomness.get("deterministic"):
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it some versions of torch refuse to multiply
         named = [v for k, v in options(args.cfg_options).items() if k.endswith("init_cfg.checkpoint")]
         for path in [*named, config.load_from]:
             if path and not Path(path).is_file():
                 raise UserError(f"{path}: no such file, though it was named on the command line")
-        earlier = earlier_run(config, args.resume) if is_first_process() else []
+        earlier = earlier_run(config) if is_first_process() else []
         if earlier and not args.overwrite:
             raise UserError(
-                f"{config.work_dir}: holds checkpoints of an earlier run ({earlier[-1].name}), which this one would replace; "
+                f"{config.work_dir}: holds checkpoints of an earlier run ({earlier[0].name}), which this one would replace; "
                 "go on by --resume, name another --work-dir, or start afresh by --overwrite"
             )
+        removed = [old.resolve() for old in earlier]
         for path in filter(None, [*named, config.load_from]):
-            if Path(path).resolve() in [old.resolve() for old in earlier]:
+            if Path(path).resolve() in removed:
                 raise UserError(f"{path}: is to be loaded, and would be removed by --overwrite; name another --work-dir")
         if not args.no_check and is_first_process():
             check(config)
 
         from mmseg.apis import build_runner
+        from mmseg.engine.work_dir import remove_run
 
         runner = build_runner(config)
-        remove(earlier)  # when all that can be seen beforehand is well
+        if earlier:
+            remove_run(config.work_dir)  # when all that can be seen beforehand is well
         runner.train()
         if runner.rank == 0:
             work_dir = Path(runner.work_dir)

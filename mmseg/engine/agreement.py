@@ -7,10 +7,18 @@ from functools import cache
 
 import torch
 
-__all__ = ["COLLECTIVE_TIMEOUT", "agree"]
+__all__ = ["COLLECTIVE_TIMEOUT", "agree", "wait_at_most"]
 
 COLLECTIVE_TIMEOUT = 600
 """Seconds that a process waits for the others, where ``env_cfg.dist_cfg.timeout`` says nothing else."""
+
+
+_timeout = [float(COLLECTIVE_TIMEOUT)]
+
+
+def wait_at_most(seconds: float) -> None:
+    """How long :func:`agree` waits for other processes; to be said before it is first called."""
+    _timeout[0] = float(seconds)
 
 
 def agree(number: int) -> int:
@@ -27,4 +35,4 @@ def _control_group() -> torch.distributed.ProcessGroup | None:
     """Gloo, on the host, whatever the gradients travel by."""
     if torch.distributed.get_backend() == "gloo":
         return None
-    return torch.distributed.new_group(backend="gloo", timeout=timedelta(seconds=COLLECTIVE_TIMEOUT))
+    return torch.distributed.new_group(backend="gloo", timeout=timedelta(seconds=_timeout[0]))

@@ -16,9 +16,10 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
+from mmseg.engine.work_dir import LATEST, unfinished_name
 from mmseg.utils.errors import UserError
 
-__all__ = ["FORMAT_VERSION", "checkpoint_config", "read_checkpoint", "write_checkpoint"]
+__all__ = ["FORMAT_VERSION", "checkpoint_config", "embedded_config", "read_checkpoint", "write_checkpoint"]
 
 FORMAT_VERSION = 1
 """Written as ``meta.format_version``; docs/architecture.md lists the keys."""
@@ -40,7 +41,7 @@ def write_checkpoint(checkpoint: dict[str, Any], path: str | Path, latest: bool 
         UserError: the file cannot be written; the old one is left as it was.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.new")
+    temporary = path.with_name(unfinished_name(path.name))
     try:
         with temporary.open("wb") as file:
             torch.save(checkpoint, file)
@@ -48,7 +49,7 @@ def write_checkpoint(checkpoint: dict[str, Any], path: str | Path, latest: bool 
             os.fsync(file.fileno())
         _check_written(temporary)
         if latest:
-            _link(temporary, path.with_name("latest.pth"))
+            _link(temporary, path.with_name(LATEST))
         temporary.replace(path)
         _sync_folder(path.parent)
     except (OSError, RuntimeError, zipfile.BadZipFile) as error:  # torch reports a full disk as RuntimeError
@@ -75,7 +76,7 @@ def _link(path: Path, name: Path) -> None:
 
     A symbolic link would break when the file is mounted alone.
     """
-    temporary = name.with_name(f".{name.name}.new")
+    temporary = name.with_name(unfinished_name(name.name))
     temporary.unlink(missing_ok=True)
     try:
         try:
@@ -173,6 +174,24 @@ def _reason(error: Exception) -> str:
     return next((line.split(" Please use")[0] for line in lines if "WeightsUnpickler error" in line), lines[0])
 
 
+def embedded_config(checkpoint: dict[str, Any], path: str | Path) -> dict[str, Any] | None:
+    """The configuration inside a checkpoint as it was written, not to be built from; None where there is none.
+
+    Raises:
+        UserError: what stands there is none.
+    """
+    text = checkpoint.get("meta", {}).get("config_json")
+    if text is None:
+        return None
+    try:
+        config = json.loads(text)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: the configuration inside is not JSON ({error}); name the right one by --config") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{path}: the configuration inside is no dictionary; name the right one by --config")
+    return config
+
+
 def checkpoint_config(checkpoint: dict[str, Any], path: str | Path) -> Config:
     """The configuration that travels inside a checkpoint, as plain data (it is never executed).
 
@@ -181,15 +200,9 @@ def checkpoint_config(checkpoint: dict[str, Any], path: str | Path) -> Config:
     Raises:
         UserError: the checkpoint carries none, or one that is not to be trusted.
     """
-    text = checkpoint.get("meta", {}).get("config_json")
-    if text is None:
+    config = embedded_config(checkpoint, path)
+    if config is None:
         raise UserError(f"{path}: the checkpoint carries no configuration; name the one it was trained with by --config")
-    try:
-        config = json.loads(text)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: the configuration inside is not JSON ({error}); name the right one by --config") from error
-    if not isinstance(config, dict):
-        raise UserError(f"{path}: the configuration inside is no dictionary; name the right one by --config")
     wrong = next(_dotted_types(config), None)
     if wrong:
         raise UserError(

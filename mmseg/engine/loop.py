@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from mmengine.dist import broadcast
 from mmengine.runner import IterBasedTrainLoop as _IterBasedTrainLoop
 from torch import nn
 
@@ -19,13 +22,16 @@ __all__ = ["IterBasedTrainLoop"]
 class IterBasedTrainLoop(_IterBasedTrainLoop):
     """:class:`mmengine.runner.IterBasedTrainLoop`, which can be stopped by a signal and draws no random number in validation.
 
-    After SIGTERM or SIGINT the step at hand is finished on every process, then training ends as if that had been the last one:
-    the checkpoint is written by :class:`~mmseg.engine.hooks.CheckpointHook`, and ``stopped_by`` is the number of the signal.
+    After SIGTERM or SIGINT the step at hand is finished on every process (where gradients are accumulated, the update), then
+    training ends as if that had been the last one: the checkpoint is written by :class:`~mmseg.engine.hooks.CheckpointHook`, and
+    ``stopped_by`` is the number of the signal.
 
     A checkpoint is written before the validation of its iteration; resuming from it runs that validation first.
     """
 
     stopped_by: int = 0
+    state_before_validation: dict[str, Any] | None = None
+    """That which a checkpoint holds that is written while validation is going on."""
 
     def run(self) -> nn.Module:
         """Train until ``max_iters``, or until asked to stop."""
@@ -45,8 +51,9 @@ class IterBasedTrainLoop(_IterBasedTrainLoop):
                     raise
                 self.run_iter(data_batch)
                 self.stopped_by = agree(stop.signal)
-                self.stop_training |= self.stopped_by > 0
-                if not self.stop_training:
+                counts = getattr(self.runner.optim_wrapper, "_accumulative_counts", 1)
+                self.stop_training |= self.stopped_by > 0 and self._iter % counts == 0
+                if not self.stop_training and not self.stopped_by:
                     self._validate_if_due()
             self.dataloader_iterator._iterator = None  # ends its workers at once; the garbage collector takes 5 s for each
             self.runner.call_hook("after_train_epoch")
@@ -64,7 +71,11 @@ class IterBasedTrainLoop(_IterBasedTrainLoop):
         last = self._iter == self._max_iters
         if self.runner.val_loop is None or self._iter < self.val_begin or (self._iter % self.val_interval and not last):
             return
-        state = capture_random_state()
+        if self.runner.distributed:  # the first process's are in the checkpoint, and only its are
+            for buffer in self.runner.bare_model.buffers():
+                broadcast(buffer)
+        self.state_before_validation = state = capture_random_state()
         with uncompiled(getattr(self.runner, "compiled", False)), exact_convolutions():
             self.runner.val_loop.run()
+        self.state_before_validation = None
         restore_random_state(state)

@@ -9,7 +9,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmseg.engine.checkpoint import read_checkpoint
+from mmseg.engine.checkpoint import embedded_config, read_checkpoint
+from mmseg.engine.work_dir import LATEST, checkpoints
 from mmseg.utils.errors import UserError
 
 __all__ = ["check_resumable", "config_differences", "newest_readable", "resume_candidates", "state_differences"]
@@ -23,12 +24,11 @@ _OF_THE_CALL = ("work_dir", "load_from", "resume", "launcher", "experiment_name"
 
 def resume_candidates(folder: str | Path) -> list[Path]:
     """The checkpoints of a work_dir, best first: ``latest.pth``, then the others by age; second names are left out."""
-    folder = Path(folder)
+    latest = Path(folder, LATEST)
     others = sorted(
-        (path for pattern in ("iter_*.pth", "best_*.pth") for path in folder.glob(pattern)),
+        (path for path in checkpoints(folder) if path != latest),
         key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True,
     )
-    latest = folder / "latest.pth"
     return [latest, *(p for p in others if not p.samefile(latest))] if latest.is_file() else others
 
 
@@ -73,10 +73,10 @@ def config_differences(checkpoint: dict[str, Any], config: Config) -> list[str]:
     Raises:
         UserError: an optimiser or schedule is of another class, so that its state means nothing.
     """
-    text = checkpoint["meta"].get("config_json")
-    if text is None:
+    written = embedded_config(checkpoint, "the checkpoint")
+    if written is None:
         return []
-    old, new = dict(_leaves(json.loads(text))), dict(_leaves(json.loads(json.dumps(config.to_dict()))))
+    old, new = dict(_leaves(written)), dict(_leaves(json.loads(json.dumps(config.to_dict()))))
     lines = []
     for key in [key for key in {**old, **new} if old.get(key) != new.get(key)]:
         if key.startswith(_FROM_CHECKPOINT) and key.endswith(".type") and key in old and key in new:

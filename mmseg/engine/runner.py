@@ -22,7 +22,7 @@ from mmengine.runner.checkpoint import weights_to_cpu
 from torch import nn
 
 from mmseg.compat.weights import LoadReport, match_weights
-from mmseg.engine.agreement import COLLECTIVE_TIMEOUT
+from mmseg.engine.agreement import COLLECTIVE_TIMEOUT, wait_at_most
 from mmseg.engine.checkpoint import FORMAT_VERSION, read_checkpoint, write_checkpoint
 from mmseg.engine.compiling import compile_network
 from mmseg.engine.hooks import NonFiniteGuardHook, ResumeRandomStateHook, RuntimeInfoHook
@@ -38,7 +38,7 @@ from mmseg.engine.resuming import (
 from mmseg.models import BaseSegmentor
 from mmseg.models.layers import use_fast_weight_gradients
 from mmseg.registry import RUNNERS
-from mmseg.utils.device import default_device, distributed_backend, exact_convolutions
+from mmseg.utils.device import check_local_rank, default_device, distributed_backend, exact_convolutions
 from mmseg.utils.errors import UserError
 from mmseg.utils.memory import keep_freed_memory
 from mmseg.version import __version__
@@ -63,6 +63,9 @@ class LesionRunner(Runner):
             keep_freed_memory()
         options = {"timeout": COLLECTIVE_TIMEOUT, **(env_cfg.get("dist_cfg") or {})}
         env_cfg["dist_cfg"] = options
+        wait_at_most(options["timeout"])
+        if self.distributed:
+            check_local_rank()
         if self.distributed and distributed_backend() == "gloo" and not torch.distributed.is_initialized():
             try:
                 torch.distributed.init_process_group("gloo", timeout=timedelta(seconds=options["timeout"]))
@@ -268,7 +271,7 @@ class LesionRunner(Runner):
         """
         path = Path(out_dir, filename)
         self.call_hook("fetch")
-        rng = all_gather_object(capture_random_state())
+        rng = all_gather_object(getattr(self.train_loop, "state_before_validation", None) or capture_random_state())
         if not is_main_process():
             return path
         checkpoint = dict(

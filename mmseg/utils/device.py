@@ -12,8 +12,8 @@ import torch
 from mmseg.utils.errors import UserError
 
 __all__ = [
-    "default_device", "distributed_backend", "exact_convolutions", "free_memory", "get_rng_state", "gpu_report",
-    "has_native_bfloat16", "peak_memory", "prefers_planar_weight_gradients", "process_device", "reset_peak_memory",
+    "check_local_rank", "default_device", "distributed_backend", "exact_convolutions", "free_memory", "get_rng_state",
+    "gpu_report", "has_native_bfloat16", "peak_memory", "prefers_planar_weight_gradients", "process_device", "reset_peak_memory",
     "resolve_device", "set_rng_state",
 ]
 
@@ -26,6 +26,18 @@ def default_device() -> torch.device:
 def process_device(index: int) -> str:
     """The name of the device of one process of several on a machine: each has a GPU of its own, or all share the CPU."""
     return f"cuda:{index % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
+
+
+def check_local_rank() -> None:
+    """See that this process of several has a GPU of its own, where there are any.
+
+    Raises:
+        UserError: there are more processes than GPUs.
+    """
+    count, rank = torch.cuda.device_count(), torch.distributed.get_node_local_rank(fallback_rank=0)
+    if torch.cuda.is_available() and rank >= count:
+        raise UserError(f"got process {rank + 1} on a machine of {count} GPUs, expected one process a GPU; start {count} at most "
+                        "(the number behind the config of tools/dist_train.sh), or set CUDA_VISIBLE_DEVICES")
 
 
 def resolve_device(name: str | None) -> torch.device:

@@ -12,17 +12,20 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from comparing import MakeConfig, log, state_differences, train
 from mmengine.config import Config
+from mmengine.optim import AmpOptimWrapper
 from torch import Tensor
 
 from mmseg.apis import build_runner
 from mmseg.engine import LesionRunner
 from mmseg.engine.checkpoint import read_checkpoint
+from mmseg.engine.hooks import NonFiniteGuardHook
 from mmseg.engine.signals import StopRequest
 from mmseg.models.losses import LesionDiceLoss
 from mmseg.utils.errors import UserError
@@ -90,6 +93,23 @@ class Explode(torch.autograd.Function):
         return gradient * math.nan
 
 
+def test_a_scaler_of_fp16_looks_for_its_scale_by_gradients_that_overflow() -> None:
+    """Of a run with mmengine's AmpOptimWrapper, which needs a GPU to be built, the losses alone are judged."""
+    wrapper = AmpOptimWrapper.__new__(AmpOptimWrapper)
+    wrapper.__dict__.update(clip_grad_kwargs=None, grad_name="grad_norm", optimizer=None, get_lr=lambda: {"lr": [0.1]})
+    parameter = torch.nn.Parameter(torch.ones(2))
+    parameter.grad = torch.tensor([1.0, math.inf])
+    optimizer = torch.optim.AdamW([parameter])
+    hook = NonFiniteGuardHook()
+    hook._runner = SimpleNamespace(
+        optim_wrapper=wrapper, iter=0, work_dir="w", logger=SimpleNamespace(info=lambda text: None))
+    hook._seen = [({"loss": torch.tensor(1.0)}, ["a.jpg"])]
+    hook._check(optimizer)
+    hook._seen = [({"loss": torch.tensor(math.nan)}, ["a.jpg"])]
+    with pytest.raises(UserError, match="iteration 1: a loss or a gradient is not finite"):
+        hook._check(optimizer)
+
+
 class TestSignals:
     @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
     def test_the_step_is_finished_and_a_checkpoint_written(
@@ -109,6 +129,18 @@ class TestSignals:
         assert "after iteration 2; go on by --resume" in text
         train(run_config(tmp_path, resume=True))
         assert state_differences(tmp_path / "iter_4.pth", whole / "iter_4.pth") == []
+
+    def test_an_update_of_several_steps_is_finished(self, run_config: MakeConfig, tmp_path: Path) -> None:
+        """A checkpoint between two of them would lack the gradients of the first."""
+        accumulated = dict(optim_wrapper__accumulative_counts=2)
+        train(run_config(tmp_path / "whole", **accumulated))
+        runner = build_runner(run_config(tmp_path / "cut", default_hooks__checkpoint__interval=100, **accumulated))
+        runner.model.register_forward_hook(lambda *_: os.kill(os.getpid(), signal.SIGTERM) if runner.iter == 0 else None)
+        with pytest.raises(SystemExit):
+            runner.train()
+        assert read_checkpoint(tmp_path / "cut/latest.pth")["meta"]["iter"] == 2
+        train(run_config(tmp_path / "cut", resume=True, **accumulated))
+        assert state_differences(tmp_path / "cut/iter_4.pth", tmp_path / "whole/iter_4.pth") == []
 
     def test_nothing_is_validated_after_it(
         self, run_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

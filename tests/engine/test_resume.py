@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shutil
@@ -176,6 +177,30 @@ class TestEverythingThatIsState:
         whole, resumed = both(validate, train_cfg__val_interval=3, custom_hooks=[EMA])
         same = state_differences(resumed / "iter_6.pth", whole / "iter_6.pth") == []
         assert same is kept
+
+
+def test_the_best_checkpoint_is_as_exact_as_any(run_config: MakeConfig, tmp_path: Path) -> None:
+    """It is written while validation goes on, which has drawn a number by then."""
+    config = run_config(tmp_path / "whole", train_cfg__val_interval=2, default_hooks__checkpoint__save_best="lesion/mDice",
+                        default_hooks__checkpoint__interval=100)
+    config.val_cfg, config.val_evaluator = {"type": "ValLoop"}, config.test_evaluator
+    config.val_dataloader = {**config.test_dataloader, "dataset": {**config.test_dataloader.dataset, "indices": 1}}
+    again = copy.deepcopy(config)
+    torch.manual_seed(54321)
+    runner = build_runner(config)
+    hook = next(hook for hook in runner.hooks if type(hook).__name__ == "CheckpointHook")
+    kept = hook.after_val_epoch
+
+    def keep(runner: Any, metrics: Any = None) -> None:
+        kept(runner, metrics={"lesion/mDice": 1.0 / runner.iter})  # the first is the best
+
+    hook.after_val_epoch = keep
+    runner.train()
+    (best,) = (tmp_path / "whole").glob("best_*.pth")
+    assert best.name.endswith("_iter_2.pth")
+    again.work_dir, again.load_from, again.resume, again.experiment_name = str(tmp_path / "again"), str(best), True, "best_again"
+    train(again)
+    assert state_differences(tmp_path / "again/iter_4.pth", tmp_path / "whole/iter_4.pth") == []
 
 
 class TestAverages:

@@ -258,9 +258,13 @@ class TestArguments:
         assert call("train.py", tiny, "--work-dir", tmp_path) == 2
         assert "holds checkpoints of an earlier run (latest.pth)" in capsys.readouterr().err
         assert len(list(tmp_path.glob("*.pth"))) == 3
-        for refused in (["--resume", tmp_path / "elsewhere/x.pth"], ["--load-from", tmp_path / "latest.pth", "--overwrite"]):
-            (tmp_path / "elsewhere").mkdir(exist_ok=True)
-            (tmp_path / "elsewhere/x.pth").touch()
+        elsewhere = tmp_path / "elsewhere/x.pth"
+        elsewhere.parent.mkdir()
+        elsewhere.touch()
+        for refused in (
+            ["--resume", elsewhere], ["--load-from", tmp_path / "latest.pth", "--overwrite"],
+            ["--cfg-options", "resume=True", f"load_from={elsewhere}"],
+        ):
             assert call("train.py", tiny, "--work-dir", tmp_path, *refused) == 2
         assert seen("--work-dir", tmp_path, "--overwrite").resume is False
         assert len(list(tmp_path.glob("*.pth"))) == 3  # nothing goes before the new run could be built

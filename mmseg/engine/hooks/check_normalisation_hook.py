@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop
 
+from mmseg.engine.checkpoint import embedded_config
 from mmseg.registry import HOOKS
 
 __all__ = ["CheckNormalisationHook"]
@@ -25,7 +25,7 @@ class CheckNormalisationHook(Hook):
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         """Compare the config inside the checkpoint with the runner's; a run that trains may well change it."""
         own = runner.cfg.get("data_preprocessor") or {}
-        trained = json.loads(checkpoint.get("meta", {}).get("config_json") or "{}").get("data_preprocessor") or {}
+        trained = (embedded_config(checkpoint, "the checkpoint") or {}).get("data_preprocessor") or {}
         if isinstance(runner._train_loop, BaseLoop) or not {"mean", "std"} <= set(own) & set(trained):
             return
         if not all(np.allclose(own[key], trained[key]) for key in ("mean", "std")):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
 from mmseg.engine.checkpoint import read_checkpoint
+from mmseg.engine.work_dir import LATEST, best_checkpoints, best_name, numbered_checkpoints, numbered_name, unfinished_name
 from mmseg.registry import HOOKS
 from mmseg.utils.errors import UserError
 
@@ -47,7 +47,6 @@ class CheckpointHook(Hook):
         self.save_best = save_best
         self._best: float | None = None
         self._newest = 0
-        self._prefix = f"best_{str(save_best).replace('/', '_')}_iter_"
 
     def before_train(self, runner: Any) -> None:
         """A resumed run goes on from the best score that its work_dir holds; what a killed run left half written is removed."""
@@ -55,8 +54,8 @@ class CheckpointHook(Hook):
         if self.save_best and runner.iter > 0:
             self._best = self._best_score(runner)
         if is_main_process():
-            for pattern in (".iter_*.pth.new", ".best_*.pth.new", ".latest.pth.new"):
-                for left in Path(runner.work_dir).glob(pattern):
+            for name in ("iter_*.pth", "best_*.pth", LATEST):
+                for left in Path(runner.work_dir).glob(unfinished_name(name)):
                     left.unlink()
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
@@ -70,19 +69,15 @@ class CheckpointHook(Hook):
             self._write(runner, runner.iter)
 
     def _write(self, runner: Any, done: int) -> None:
-        path = runner.save_checkpoint(runner.work_dir, f"iter_{done}.pth", iteration=done, latest=True)
+        path = runner.save_checkpoint(runner.work_dir, numbered_name(done), iteration=done, latest=True)
         self._newest = done
         if is_main_process():
             Path(runner.work_dir, "last_checkpoint").write_text(path.name)
             self._prune(Path(runner.work_dir), keep=done)
 
-    def _best_files(self, runner: Any) -> list[Path]:
-        found = Path(runner.work_dir).glob(f"{self._prefix}*.pth")
-        return [path for path in found if path.stem.removeprefix(self._prefix).isdecimal()]
-
     def _best_score(self, runner: Any) -> float | None:
         scores = []
-        for path in self._best_files(runner):
+        for path in best_checkpoints(runner.work_dir, self.save_best):
             try:
                 scores.append(read_checkpoint(path)["meta"]["metrics"].get(self.save_best))
             except UserError as error:
@@ -95,17 +90,17 @@ class CheckpointHook(Hook):
         if score is None or (self._best is not None and score <= self._best):
             return
         self._best = score
-        name = f"{self._prefix}{runner.iter}.pth"
+        name = best_name(str(self.save_best), runner.iter)
         path = runner.save_checkpoint(runner.work_dir, name, iteration=runner.iter, metrics=metrics)
         if is_main_process():
-            for old in self._best_files(runner):
+            for old in best_checkpoints(runner.work_dir, self.save_best):
                 if old != path:
                     old.unlink()
 
     def _prune(self, folder: Path, keep: int) -> None:
         if self.max_keep_ckpts < 0:
             return
-        numbered = {int(m[1]): p for p in folder.glob("iter_*.pth") if (m := re.fullmatch(r"iter_(\d+)\.pth", p.name))}
+        numbered = numbered_checkpoints(folder)
         older = sorted(n for n in numbered if n <= keep)
         for number in older[: max(0, len(older) - self.max_keep_ckpts)]:
             numbered[number].unlink()

@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
 
+from mmseg.engine.work_dir import scalar_logs
 from mmseg.registry import HOOKS
 from mmseg.visualization import draw_curves
 
@@ -28,7 +29,7 @@ class CurvesHook(Hook):
     def after_train(self, runner: Any) -> None:
         """Read what was logged and draw it."""
         records: dict[int, dict[str, float]] = {}
-        for file in sorted(Path(runner.work_dir).glob("*/vis_data/scalars.json")):
+        for file in scalar_logs(runner.work_dir):
             for line in file.read_text().splitlines():
                 try:
                     values = json.loads(line)

@@ -42,7 +42,8 @@ class NonFiniteGuardHook(Hook):
     On a CPU the verdict is looked at there and then. On a GPU that would mean waiting for it at every step; instead it stays
     on the device, where torch's fused optimisers read it (``found_inf``, as a ``GradScaler`` sets it) and leave out that
     update and every later one. It is looked at when the losses are fetched, which is before any log line, validation or
-    checkpoint. Other optimisers, and ``AmpOptimWrapper``, which has such a flag of its own, are looked at there and then.
+    checkpoint. Other optimisers, and ``AmpOptimWrapper``, which has such a flag of its own, are looked at there and then; of the
+    latter the losses alone: its scaler looks for its scale by gradients that overflow, and leaves such updates out itself.
 
     Args:
         lazy: leave the verdict on the device, where the optimiser can read it; None means: on a GPU.
@@ -73,7 +74,8 @@ class NonFiniteGuardHook(Hook):
     def _check(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         batches, self._seen = self._seen, []
         norm = self._gradient_norm(optimizer)
-        values = [norm, *(loss for losses, _ in batches for loss in losses.values())]
+        scaled = isinstance(self._runner.optim_wrapper, AmpOptimWrapper)
+        values = [*(() if scaled else (norm,)), *(loss for losses, _ in batches for loss in losses.values())]
         bad = torch.stack([torch.isfinite(value).all() for value in values]).logical_not().any()
         rate = max(self._runner.optim_wrapper.get_lr()["lr"])
         update = _Update(self._runner.iter + 1, rate, batches, norm, bad, bad)

@@ -1,0 +1,62 @@
+"""The files that a run leaves in its ``work_dir``: what they are called is known here and nowhere else."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+__all__ = [
+    "LATEST", "best_checkpoints", "best_name", "checkpoints", "numbered_checkpoints", "numbered_name", "remove_run",
+    "scalar_logs", "unfinished_name",
+]
+
+LATEST = "latest.pth"
+"""Another name of the newest checkpoint."""
+
+
+def numbered_name(iteration: int) -> str:
+    """Of the checkpoint after so many iterations."""
+    return f"iter_{iteration}.pth"
+
+
+def best_name(metric: str, iteration: int) -> str:
+    """Of the checkpoint that scored best, such as ``best_lesion_mDice_iter_2000.pth``."""
+    return f"best_{metric.replace('/', '_')}_{numbered_name(iteration)}"
+
+
+def unfinished_name(name: str) -> str:
+    """Under which a file is written until it is whole."""
+    return f".{name}.new"
+
+
+def _matching(folder: str | Path, pattern: str) -> dict[int, Path]:
+    found = ((re.fullmatch(pattern, path.name), path) for path in Path(folder).glob("*.pth"))
+    return {int(match[1]): path for match, path in found if match}
+
+
+def numbered_checkpoints(folder: str | Path) -> dict[int, Path]:
+    """``iter_N.pth`` by their iterations."""
+    return _matching(folder, r"iter_(\d+)\.pth")
+
+
+def best_checkpoints(folder: str | Path, metric: str | None = None) -> list[Path]:
+    """The best checkpoints by a metric, or by any."""
+    name = r"best_.+_" if metric is None else re.escape(best_name(metric, 0).removesuffix(numbered_name(0)))
+    return list(_matching(folder, name + r"iter_(\d+)\.pth").values())
+
+
+def checkpoints(folder: str | Path) -> list[Path]:
+    """All that a run wrote, :data:`LATEST` first where it is there; in no other order."""
+    latest = Path(folder, LATEST)
+    return [*([latest] if latest.is_file() else ()), *numbered_checkpoints(folder).values(), *best_checkpoints(folder)]
+
+
+def scalar_logs(folder: str | Path) -> list[Path]:
+    """The numbers that a run logged, a file for each time it was started."""
+    return sorted(Path(folder).glob("*/vis_data/scalars.json"))
+
+
+def remove_run(folder: str | Path) -> None:
+    """Remove a run's checkpoints, and the numbers that its curves are drawn from."""
+    for path in [*checkpoints(folder), *scalar_logs(folder), Path(folder, "last_checkpoint")]:
+        path.unlink(missing_ok=True)
