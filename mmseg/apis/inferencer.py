@@ -19,6 +19,7 @@ from mmseg.apis.folders import find_inputs
 from mmseg.apis.init import init_model
 from mmseg.apis.regions import Region, find_regions
 from mmseg.datasets.reading import fit_size, read_image, to_input
+from mmseg.engine.dataset_info import working_size
 from mmseg.models.segmentors.base import BaseSegmentor
 from mmseg.structures import SegDataSample, enlarge, enlarged_classes, enlarged_masks
 from mmseg.utils.device import exact_convolutions, has_native_bfloat16
@@ -202,6 +203,11 @@ def _checked(image: np.ndarray) -> np.ndarray:
     return image
 
 
+def _box(model: BaseSegmentor) -> tuple[int, int] | None:
+    """As :func:`init_model` set it; of a model that was only given a ``cfg``, as in mmsegmentation, that of this."""
+    return model.working_size if hasattr(model, "working_size") else working_size(model.cfg)
+
+
 def check_size(model: BaseSegmentor, image: np.ndarray, path: str | Path = "image") -> None:
     """See that a network can take a photograph.
 
@@ -209,7 +215,7 @@ def check_size(model: BaseSegmentor, image: np.ndarray, path: str | Path = "imag
         UserError: it is narrower than 8 pixels at the working size.
     """
     height, width = image.shape[:2]
-    size = fit_size(width, height, model.working_size)
+    size = fit_size(width, height, _box(model))
     if min(size) < 8:
         raise UserError(f"{path}: got {width}x{height} pixels, which is {size[0]}x{size[1]} at the working size, expected 8 "
                         "or more a side; is it a photograph?")
@@ -223,7 +229,7 @@ def predict(model: BaseSegmentor, images: Sequence[np.ndarray], enlarged: bool =
     inputs, samples = [], []
     for image in images:
         height, width = image.shape[:2]
-        size = fit_size(width, height, model.working_size)
+        size = fit_size(width, height, _box(model))
         picture = to_input(image, size)
         inputs.append(picture.flip(0) if getattr(model.data_preprocessor, "takes_bgr", False) else picture)
         shape = (size[1], size[0])
