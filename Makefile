@@ -24,8 +24,9 @@ demo: setup
 	$(PY) tools/inference.py data/synthetic/images/test/synthetic_25.jpg --checkpoint $(OUT)/latest.pth --out-dir $(OUT)/output_img
 	$(PY) benchmarks/demo_summary.py $(OUT)
 
+# A process a core, each with one thread: most tests are too small for two.
 test: setup
-	$(PY) -m pytest
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: setup
 	$(PY) -m ruff check .

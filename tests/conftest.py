@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import logging
 import os
@@ -93,11 +94,13 @@ _run_number = itertools.count()
 def run_config(demo_config: Path, tiny_options: dict[str, Any]) -> Callable[..., Any]:
     """A function ``(work_dir, **overrides)`` giving the tiny, narrow configuration; ``__`` in a name stands for a dot."""
 
-    def make(work_dir: Path, curves: bool = False, **overrides: Any) -> Any:
-        from mmseg.engine import load_config
+    from mmseg.engine.config import load_config, merge_options
 
+    base = load_config(demo_config)
+
+    def make(work_dir: Path, curves: bool = False, **overrides: Any) -> Any:
         dotted = {name.replace("__", "."): value for name, value in overrides.items()}
-        config = load_config(demo_config, tiny_options | NARROW | dotted)
+        config = merge_options(copy.deepcopy(base), tiny_options | NARROW | dotted)
         if not curves:  # half a second a picture
             del config.default_hooks.curves
         config.work_dir = str(work_dir)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from mmengine.config import Config
 
 from mmseg.engine.dataset_info import leaf_datasets
 from mmseg.models.segmentors.base import BaseSegmentor
+from mmseg.utils.digests import file_sha256
 from mmseg.utils.errors import UserError
 from mmseg.version import __version__
 
@@ -56,15 +56,14 @@ def model_card(
     meta, cfg, results = model.checkpoint_meta, model.cfg, results or {}
     details = results.get("details") or {}
     classes, _ = model.shown_classes(model.dataset_meta)
-    with Path(checkpoint).open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     return dict(
         name=f"{type(model).__name__} ({config or meta.get('config_name') or Path(checkpoint).stem})",
         version=__version__,
         created=time.strftime("%Y-%m-%d"),
         model=dict(
             type=type(model).__name__, parameters=sum(p.numel() for p in model.parameters()),
-            checkpoint=Path(checkpoint).name, sha256=digest, lesions={name: _LESIONS.get(name, name) for name in classes}),
+            checkpoint=Path(checkpoint).name, sha256=file_sha256(checkpoint),
+            lesions={name: _LESIONS.get(name, name) for name in classes}),
         training=dict(
             config=config or meta.get("config_name"), iterations=meta.get("iter"), seed=meta.get("seed"),
             init=meta.get("init"), finished=meta.get("time"), versions=meta.get("versions")),

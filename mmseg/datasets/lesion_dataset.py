@@ -1,4 +1,4 @@
-"""The base class of every data set: records in, decoded samples out."""
+"""The base class of every data set of lesions: records in, decoded samples out."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class LesionDataset(BaseDataset):
         split: one of :attr:`SPLITS`.
         size: box ``(width, height)`` in pixels into which images are scaled, their shape kept; None keeps their size.
         test_mode: give the masks at the photograph's own resolution, as the metrics need them; else at the image's.
-        metainfo: overrides of :attr:`METAINFO`.
+        metainfo: overrides of :attr:`METAINFO`; names and colours, not how many.
         indices: keep only these records (a number: the first so many).
         fold: None for the whole split, or which fold of it is left out: every choice can then be made without looking at the
             test images (docs/metrics.md).
@@ -69,6 +69,12 @@ class LesionDataset(BaseDataset):
         if fold is not None and not 0 <= fold < num_folds:
             raise UserError(
                 f"{type(self).__name__}: got fold={fold}, expected 0 to {num_folds - 1} (num_folds={num_folds}) or None"
+            )
+        classes = (metainfo or {}).get("classes", LESIONS)
+        if len(classes) != len(LESIONS):
+            raise UserError(
+                f"{type(self).__name__}: got metainfo.classes={list(classes)}, expected {len(LESIONS)} names, for the masks of "
+                f"{', '.join(LESIONS)}; for other classes take a data set of index maps, BaseSegDataset"
             )
         self.split, self.fold, self.held_out, self.num_folds, self.fold_seed = split, fold, held_out, num_folds, fold_seed
         self.size = None if size is None else (int(size[0]), int(size[1]))

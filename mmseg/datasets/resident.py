@@ -60,6 +60,8 @@ class ResidentDataset(Dataset):
     ) -> None:
         if cache not in CACHES:
             raise UserError(f"ResidentDataset: got cache={cache!r}, expected one of {', '.join(map(repr, CACHES))}")
+        if size is not None and not isinstance(dataset, dict):
+            raise UserError(f"ResidentDataset: got size={size} with a data set that is built, expected the size there")
         source = dataset if not isinstance(dataset, dict) else DATASETS.build(
             {**dataset, **({} if size is None else {"size": size})})
         if not isinstance(source, LesionDataset):

@@ -143,6 +143,10 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") 
     sound = isinstance(weights, dict) and all(isinstance(tensor, torch.Tensor) for tensor in weights.values())
     if not sound or not isinstance(meta, dict):
         raise UserError(f"{path}: 'state_dict' or 'meta' holds something else, expected a checkpoint written by tools/train.py")
+    version = meta.get("format_version", FORMAT_VERSION)
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise UserError(f"{path}: was written by a newer version of this program (format {version}, this one knows "
+                        f"{FORMAT_VERSION}); install that version")
     return checkpoint
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 
 from mmseg.engine.checkpoint import checkpoint_config, read_checkpoint, write_checkpoint
+from mmseg.utils.digests import file_sha256
 from mmseg.utils.errors import UserError
 from mmseg.utils.paths import make_folder
 
@@ -55,9 +55,7 @@ def publish_checkpoint(source: str | Path, target: str | Path, half: bool = Fals
         write_checkpoint(dict(state_dict=weights, meta=meta), draft)
     except UserError as error:
         raise UserError(f"{target}: cannot be written: {error.__cause__ or error}; make room, or name another TARGET") from error
-    with draft.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return draft.replace(target.with_name(f"{target.stem}-{digest[:8]}.pth")), lines
+    return draft.replace(target.with_name(f"{target.stem}-{file_sha256(draft)[:8]}.pth")), lines
 
 
 def _halved(name: str, tensor: torch.Tensor, source: str | Path) -> torch.Tensor:

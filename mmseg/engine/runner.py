@@ -39,6 +39,7 @@ from mmseg.models import BaseSegmentor
 from mmseg.models.layers import use_fast_weight_gradients
 from mmseg.registry import RUNNERS
 from mmseg.utils.device import check_local_rank, default_device, distributed_backend, exact_convolutions
+from mmseg.utils.digests import named_source
 from mmseg.utils.errors import UserError
 from mmseg.utils.memory import keep_freed_memory
 from mmseg.version import __version__
@@ -184,6 +185,7 @@ class LesionRunner(Runner):
         elif self._load_from is not None:
             in_training = isinstance(self._train_loop, BaseLoop)  # where a head for other classes may be left out
             self.load_checkpoint(self._load_from, strict=not in_training)
+            self.init_source = named_source(self._load_from)
         self._has_loaded = True
 
     def load_checkpoint(self, filename: str, map_location: Any = "cpu", strict: bool = True, **_: Any) -> dict[str, Any]:

@@ -17,8 +17,8 @@ FROC_THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 OVERLAP = 0.2
 
 OVERLAP_RULE = (
-    "regions are 8-connected; a true region is found when more than 20 % of its pixels are predicted, a predicted region is a "
-    "false alarm when at most 20 % of its pixels are true (this project's own rule)"
+    "regions are 8-connected; a predicted region is a false alarm when at most 20 % of its pixels are true; a true region is "
+    "found when more than 20 % of its pixels are predicted by regions that are no false alarms (this project's own rule)"
 )
 
 
@@ -36,43 +36,37 @@ def region_counts(probabilities: Tensor, truth: Tensor) -> np.ndarray:
     for threshold in FROC_THRESHOLDS:
         levels += probabilities > threshold
     levels[truth == IGNORE] = 0
-    level, true = levels.cpu().numpy(), (truth == 1).cpu().numpy().astype(np.uint8)
-    steps = len(FROC_THRESHOLDS)
-    counts = np.zeros((steps, 3), np.int64)
-    counts[:, 0], counts[:, 1] = _found(level, true, steps)
-    counts[:, 2] = _false_alarms(level, true, steps)
-    return counts
+    return _count(levels.cpu().numpy(), (truth == 1).cpu().numpy().astype(np.uint8))
 
 
-def _found(level: np.ndarray, true: np.ndarray, steps: int) -> tuple[np.ndarray, int]:
-    """At each threshold how many true regions are found, and how many there are."""
-    box = _box(true)
+def _count(level: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """At each threshold the true regions found, all true regions and the false alarms.
+
+    Args:
+        level: uint8 ``(H, W)``, above how many thresholds a pixel is.
+        true: uint8 ``(H, W)`` in {0, 1}.
+    """
+    counts = np.zeros((len(FROC_THRESHOLDS), 3), np.int64)
+    box = _box(level + true)
     if box is None:
-        return np.zeros(steps, np.int64), 0
-    number, labels = cv2.connectedComponents(true[box], connectivity=8)
-    inside = true[box] > 0
-    share = np.bincount((labels[inside] - 1) * (steps + 1) + level[box][inside], minlength=(number - 1) * (steps + 1))
-    share = share.reshape(number - 1, steps + 1)
-    above = share[:, ::-1].cumsum(1)[:, -2::-1]  # column i: pixels above more than i thresholds
-    return (above > OVERLAP * share.sum(1, keepdims=True)).sum(0), number - 1
-
-
-def _false_alarms(level: np.ndarray, true: np.ndarray, steps: int) -> np.ndarray:
-    """At each threshold how many predicted regions lie outside the truth."""
-    alarms = np.zeros(steps, np.int64)
-    box = _box(level)
-    if box is None:
-        return alarms
+        return counts
     level, true = np.ascontiguousarray(level[box]), np.ascontiguousarray(true[box])
+    number, labels = cv2.connectedComponents(true, connectivity=8)
+    belongs = labels.ravel()
+    size = np.bincount(belongs, minlength=number)[1:]
+    counts[:, 1] = number - 1
     predicted = np.flatnonzero(level)
     for step in range(int(level.max())):
         predicted = predicted[level.ravel()[predicted] > step]
-        number, labels = cv2.connectedComponents((level > step).view(np.uint8), connectivity=8)
-        region = labels.ravel()[predicted]
-        area = np.bincount(region, minlength=number)[1:]
-        overlap = np.bincount(region[true.ravel()[predicted] > 0], minlength=number)[1:]
-        alarms[step] = (overlap <= OVERLAP * area).sum()
-    return alarms
+        regions, labels = cv2.connectedComponents((level > step).view(np.uint8), connectivity=8)
+        region, of_truth = labels.ravel()[predicted], belongs[predicted]
+        area = np.bincount(region, minlength=regions)[1:]
+        overlap = np.bincount(region[of_truth > 0], minlength=regions)[1:]
+        alarm = overlap <= OVERLAP * area
+        counted = of_truth[(of_truth > 0) & ~alarm[region - 1]]
+        counts[step, 0] = (np.bincount(counted, minlength=number)[1:] > OVERLAP * size).sum()
+        counts[step, 2] = alarm.sum()
+    return counts
 
 
 def _box(mask: np.ndarray) -> tuple[slice, slice] | None:

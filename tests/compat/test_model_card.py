@@ -36,7 +36,7 @@ def results(tmp_path: Path) -> Path:
 
 def test_facts(model: BaseSegmentor, speckled: Path, results: Path) -> None:
     card = model_card(model, speckled, read_test_results(results))
-    assert json.loads(json.dumps(card)) == json.loads(json.dumps(card, allow_nan=False))
+    json.dumps(card, allow_nan=False)  # of JSON's types only
     assert card["model"]["sha256"] == hashlib.sha256(speckled.read_bytes()).hexdigest()
     assert card["model"]["parameters"] == sum(p.numel() for p in model.parameters())
     assert list(card["model"]["lesions"]) == list(card["thresholds"]) == list(LESIONS)

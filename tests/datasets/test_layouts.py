@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from releases import COUNTS, SHAPE, name, picture, write, write_idrid, write_label_maps, write_tidy
 
-from mmseg.datasets import DDRDataset, IDRiDDataset, LesionDataset, SyntheticFundusDataset
+from mmseg.datasets import DDRDataset, IDRiDDataset, LesionDataset, ResidentDataset, SyntheticFundusDataset
 from mmseg.datasets.reading import read_mask
 from mmseg.registry import DATASETS
 from mmseg.structures import LESIONS
@@ -176,6 +176,16 @@ def test_copies_among_the_photographs_are_refused(tmp_path: Path) -> None:
         shutil.copy(first, first.with_stem("IDRiD_01_90"))
     with pytest.raises(UserError, match=r"got 1 turned or mirrored copies of its images \(IDRiD_01_90, .*_vertical$"):
         IDRiDDataset(str(tmp_path), "train")
+
+
+def test_other_names_but_not_another_number_of_lesions(tmp_path: Path) -> None:
+    write_tidy(tmp_path)
+    renamed = IDRiDDataset(str(tmp_path), "train", metainfo=dict(classes=("a", "b", "c", "d")))
+    assert renamed.metainfo["classes"] == ("a", "b", "c", "d")
+    with pytest.raises(UserError, match=r"got metainfo.classes=\['MA', 'EX'\], expected 4 names, .* BaseSegDataset"):
+        IDRiDDataset(str(tmp_path), "train", metainfo=dict(classes=("MA", "EX")))
+    with pytest.raises(UserError, match=r"ResidentDataset: got size=\(30, 20\) with a data set that is built"):
+        ResidentDataset(renamed, size=(30, 20))
 
 
 def test_a_fold_holds_an_image(tmp_path: Path) -> None:

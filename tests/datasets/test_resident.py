@@ -53,7 +53,8 @@ def test_nothing_is_decoded_twice(tiny_data: Path, tmp_path: Path, source: Synth
     for _ in range(2):
         assert torch.equal(resident[1]["inputs"], source[1]["inputs"])
         assert torch.equal(unpack_masks(resident[1]["masks"]), source[1]["data_samples"].gt_sem_seg.data)
-    assert resident[1]["inputs"].data_ptr() == resident[1]["inputs"].data_ptr(), "the image is copied"
+    one, other = resident[1]["inputs"], resident[1]["inputs"]
+    assert one.data_ptr() == other.data_ptr(), "the image is copied"
 
 
 def test_four_bytes_a_pixel_are_kept(source: SyntheticFundusDataset) -> None:

@@ -7,13 +7,17 @@ import json
 import os
 import random
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from mmengine.config import Config
 
 from mmseg.engine import checkpoint
 from mmseg.engine.checkpoint import FORMAT_VERSION, checkpoint_config, read_checkpoint, write_checkpoint
+from mmseg.engine.hooks import CheckNormalisationHook
+from mmseg.engine.resuming import config_differences
 from mmseg.utils.errors import UserError
 
 JSON_TYPES = (str, int, float, bool, type(None))
@@ -55,6 +59,30 @@ def test_the_configuration_travels_inside(trained: Path) -> None:
     config = checkpoint_config(checkpoint, trained)
     assert config.model.type == "SDCNet"
     assert config.to_dict() == json.loads(checkpoint["meta"]["config_json"])
+    told = config.train_cfg.max_iters, config.model.backbone.base_channels, config.optim_wrapper.optimizer.lr
+    assert told == (4, 8, 4e-3)  # of the run
+
+
+def test_a_newer_format_is_refused(trained: Path, tmp_path: Path) -> None:
+    checkpoint = torch.load(trained, weights_only=True)
+    checkpoint["meta"]["format_version"] = FORMAT_VERSION + 1
+    torch.save(checkpoint, tmp_path / "x.pth")
+    with pytest.raises(UserError, match=r"x.pth: was written by a newer version of this program \(format 2, this one knows 1\)"):
+        read_checkpoint(tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", 7])
+def test_what_stands_in_the_place_of_a_configuration(trained: Path, tmp_path: Path, text: object) -> None:
+    """Also where it is only compared with."""
+    checkpoint = torch.load(trained, weights_only=True)
+    checkpoint["meta"]["config_json"] = text
+    runner = SimpleNamespace(cfg={}, _train_loop=None)
+    for use in (
+        lambda: checkpoint_config(checkpoint, "x.pth"), lambda: config_differences(checkpoint, Config()),
+        lambda: CheckNormalisationHook().after_load_checkpoint(runner, checkpoint),
+    ):
+        with pytest.raises(UserError, match="the configuration inside is no"):
+            use()
 
 
 def test_a_configuration_inside_is_never_executed(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -247,6 +248,8 @@ class TestOtherClasses:
         )
         mine, theirs = train(config).model.state_dict(), read_checkpoint(trained)["state_dict"]
         assert all(torch.equal(tensor, theirs[name]) for name, tensor in mine.items() if name.endswith("weight"))
+        digest = hashlib.sha256(trained.read_bytes()).hexdigest()[:12]
+        assert read_checkpoint(tmp_path / "latest.pth")["meta"]["init"] == f"{trained.name} sha256:{digest}"
 
     def test_testing_refuses(self, run_config: MakeConfig, two_classes: Path, tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"of another shape.*other classes"):

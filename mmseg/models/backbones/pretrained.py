@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from mmseg.models.defaults import ConfigType
 from mmseg.registry import WEIGHT_INITIALIZERS
 from mmseg.utils import UserError
+from mmseg.utils.digests import named_source
 
 __all__ = ["PretrainedInit", "fit_tensor", "in_scope"]
 
@@ -82,9 +82,7 @@ class PretrainedInit:
                 f"{path}: none of its {len(found)} tensors fits {type(module).__name__}; got keys such as {sorted(found)[:3]}, "
                 f"expected such as {sorted(own)[:3]}. Fix: name the file of this very network in init_cfg.checkpoint")
         module.load_state_dict(fitting, strict=False)
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        module.init_source = f"{path.name} sha256:{digest[:12]}"  # type: ignore[assignment]
+        module.init_source = named_source(path)  # type: ignore[assignment]
         _report(path, own, found, fitting)
         if hasattr(module, "_params_init_info"):
             update_init_info(module, init_info=f"PretrainedInit: loaded from {path}")
