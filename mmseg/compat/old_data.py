@@ -67,9 +67,13 @@ def _target(old: dict[str, Any]) -> str:
 def _loader(old: Any, role: str, given: dict[str, Any], notes: Notes) -> tuple[dict[str, Any], Pipeline]:
     training = role == "train"
     dataset, pipeline = _dataset(old, role, "data.train" if training else "data.val, test", notes)
+    if not training and pipeline.others:
+        named = ", ".join(str(step.get("type")) for step in pipeline.others)
+        raise UserError(f"data.{role}.pipeline: got {named}, which has no counterpart when a model is tested; take it out, or "
+                        "write a data set that does it")
     sampler = dict(type="InfiniteSampler", shuffle=True) if training else dict(type="DefaultSampler", shuffle=False)
     size = given if training else {**given, "batch_size": 1}
-    if dataset["type"] == "ResidentDataset" and given.get("num_workers"):
+    if training and has_lesions(dataset) and given.get("num_workers"):
         size = {**size, "num_workers": 0}
         notes.dropped("data.workers_per_gpu of the training", "its images are kept in memory, which needs none")
     return dict(**size, sampler=sampler, dataset=dataset), pipeline

@@ -155,6 +155,7 @@ def _test_time(found: Pipeline, step: dict[str, Any], where: str, notes: Notes) 
     scale = step.pop("img_scale", None)
     inner = read_pipeline(step.pop("transforms", ()), where, notes)
     found.mean, found.std, found.size = inner.mean, inner.std, inner.size
+    found.others += inner.others
     if scale is not None:
         scales = dict(img_scale=scale)
         _resize(found, scales, where, notes)

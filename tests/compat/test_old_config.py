@@ -309,6 +309,8 @@ class TestMistakes:
         ("ratio_range=(0.5, 2.0)", "keep_ratio=False", r"Resize\.keep_ratio: got False"),
         ("img_scale=(240, 160), ratio", "img_scale=[(240, 160), (480, 320)], ratio", r"Resize\.img_scale: got 2 sizes"),
         ("degree=20", "degree=20, auto_bound=True", r"RandomRotate\.auto_bound"),
+        ("dict(type='RandomFlip'), dict(type='Normalize'", "dict(type='CLAHE'), dict(type='Normalize'",
+         r"data\.val\.pipeline: got CLAHE, which has no counterpart when a model is tested"),
     ])
     def test_pipelines(self, old: Callable[..., Path], before: str, after: str, message: str) -> None:
         assert before in DATA
