@@ -86,7 +86,8 @@ def prepare_config(args: argparse.Namespace, *needs: str) -> Any:
     if not isinstance(config.get("work_dir", ""), (str, type(None))):
         raise UserError(f"work_dir: got {config.work_dir!r} ({type(config.work_dir).__name__}), expected str")
     config.launcher = args.launcher
-    os.environ.setdefault("LOCAL_RANK", os.environ.get("OMPI_COMM_WORLD_LOCAL_RANK") or str(args.local_rank))
+    own = [os.environ.get(name) for name in ("SLURM_LOCALID", "OMPI_COMM_WORLD_LOCAL_RANK")] if args.launcher != "none" else []
+    os.environ.setdefault("LOCAL_RANK", next(filter(None, own), str(args.local_rank)))
     config.work_dir = work_dir(args.work_dir, config, args.config)
     return config
 

@@ -103,7 +103,7 @@ class LesionInferencer:
         self.dtype = dtype if dtype != "auto" else "bfloat16" if native else "float32"
         self.classes, self.palette = self.model.shown_classes(self.model.dataset_meta)
         self.thresholds = self.model.lesion_thresholds(self.classes)
-        if self.model.is_argmax and thresholds:
+        if self.model.is_argmax and thresholds not in (None, {}):
             raise UserError(f"thresholds: got {thresholds}, expected none: in this model every pixel is of its likeliest class "
                             "(test_cfg.thresholds=None); for thresholds set numbers there, which takes channel 0 as background")
         wanted = thresholds if isinstance(thresholds, dict) else {} if thresholds is None else dict.fromkeys(

@@ -37,8 +37,9 @@ Load = Callable[[], np.ndarray]
 def lesion_evaluators(config: Config) -> list[Any]:
     """The configurations of ``test_evaluator`` that are of :class:`LesionMetric`, or of a subclass; they may be changed."""
     register_all_modules()
-    given = config.test_evaluator
-    kinds = [(METRICS.get(e.type), e) for e in (given if isinstance(given, list) else [given]) if isinstance(e, dict)]
+    given = config.test_evaluator if isinstance(config.test_evaluator, list) else [config.test_evaluator]
+    named = [(e.get("type"), e) for e in given if isinstance(e, dict)]
+    kinds = [(METRICS.get(name) if isinstance(name, str) and name.strip(".") else None, e) for name, e in named]
     return [evaluator for kind, evaluator in kinds if isinstance(kind, type) and issubclass(kind, LesionMetric)]
 
 

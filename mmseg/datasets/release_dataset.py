@@ -44,16 +44,12 @@ class ReleaseDataset(LesionDataset):
             records, strays = self.release_records(root)
         if not records:
             records, strays = index_records(root, self.split), []
-        if not records and unnamed:
-            raise UserError(
-                f"{self.NAME} ({self.split}): got {len(unnamed)} masks in {root.absolute()!s} that belong to no image "
-                f"({unnamed[0].relative_to(root)}, ...), expected names as in masks/{self.split}/MA/<image>_MA.png"
-            )
         if not records:
+            named = f"; {len(unnamed)} masks belong to no image ({unnamed[0]}, ...), expected <image>_MA.png" if unnamed else ""
             raise UserError(
                 f"{self.NAME} ({self.split}): no images with masks in {root.absolute()!s} "
                 f"({'an existing folder' if root.is_dir() else 'no such folder'}); expected {self.FOLDER!r} of the official "
-                f"release or a folder with images/ and masks/; set the environment variable {self.ROOT_VARIABLE} to that folder"
+                f"release or a folder with images/ and masks/; set the environment variable {self.ROOT_VARIABLE} to that folder{named}"
             )
         self.compare(len(records), self.RELEASE_COUNTS.get(self.split, len(records)), strays)
         return records

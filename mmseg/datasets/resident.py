@@ -26,7 +26,7 @@ from mmseg.utils.paths import home_path, make_folder
 __all__ = ["ResidentDataset"]
 
 CACHES = ("auto", "device", "host", "disk")
-_SHARE = 0.5
+SHARE = 0.5
 """Of the free memory that 'auto' takes at most: the network needs the rest."""
 
 
@@ -125,6 +125,6 @@ def _choose(first: Sample, count: int) -> tuple[str, str]:
     told = []
     for name, free in [*places, ("host", host / 2 if places else host)]:  # pinned blocks are rounded up to a power of two
         told.append(f"{need / 2**30:.2f} GiB of {free / 2**30:.1f} GiB free on the {name}")
-        if need <= _SHARE * free:
+        if need <= SHARE * free:
             return name, told[-1]
-    return "disk", ", ".join(told) + f": more than {_SHARE:.0%}"
+    return "disk", ", ".join(told) + f": more than {SHARE:.0%}"

@@ -165,7 +165,7 @@ def _source_file(kind: type) -> str | None:
     """Where a class is written down; None of one that was typed in."""
     try:
         return inspect.getsourcefile(kind)
-    except TypeError:
+    except (OSError, TypeError):
         return None
 
 

@@ -22,7 +22,8 @@ __all__ = ["IterBasedTrainLoop"]
 class IterBasedTrainLoop(_IterBasedTrainLoop):
     """:class:`mmengine.runner.IterBasedTrainLoop`, which can be stopped by a signal and draws no random number in validation.
 
-    After SIGTERM or SIGINT the step at hand is finished on every process (where gradients are accumulated, the update), then
+    After SIGTERM or SIGINT the step at hand is finished on every process (where gradients are accumulated, the update, unless
+    the workers of the data loader were stopped by the same signal), then
     training ends as if that had been the last one: the checkpoint is written by :class:`~mmseg.engine.hooks.CheckpointHook`, and
     ``stopped_by`` is the number of the signal.
 
@@ -30,8 +31,8 @@ class IterBasedTrainLoop(_IterBasedTrainLoop):
     """
 
     stopped_by: int = 0
-    state_before_validation: dict[str, Any] | None = None
-    """That which a checkpoint holds that is written while validation is going on."""
+    state_to_save: dict[str, Any] | None = None
+    """The random state of a checkpoint that is written while validation goes on; after a resume that of the checkpoint."""
 
     def run(self) -> nn.Module:
         """Train until ``max_iters``, or until asked to stop."""
@@ -64,6 +65,7 @@ class IterBasedTrainLoop(_IterBasedTrainLoop):
         if not self.fast_forward_on_resume:
             self.dataloader_iterator.skip_iter(self._iter)  # of the sampler's numbers; no data is read
         self._validate_if_due()
+        self.state_to_save = None
 
     def _validate_if_due(self) -> None:
         """Validation leaves no trace in the generators: a run resumed after it draws what this one draws."""
@@ -74,8 +76,9 @@ class IterBasedTrainLoop(_IterBasedTrainLoop):
         if self.runner.distributed:  # the first process's are in the checkpoint, and only its are
             for buffer in self.runner.bare_model.buffers():
                 broadcast(buffer)
-        self.state_before_validation = state = capture_random_state()
+        state = capture_random_state()
+        self.state_to_save = self.state_to_save or state
         with uncompiled(getattr(self.runner, "compiled", False)), exact_convolutions():
             self.runner.val_loop.run()
-        self.state_before_validation = None
+        self.state_to_save = None
         restore_random_state(state)

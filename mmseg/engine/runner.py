@@ -62,7 +62,8 @@ class LesionRunner(Runner):
         """As mmengine's, but a distributed run without a GPU meets over gloo instead of failing, and a CPU keeps memory."""
         if default_device().type == "cpu":
             keep_freed_memory()
-        options = {"timeout": COLLECTIVE_TIMEOUT, **(env_cfg.get("dist_cfg") or {})}
+        options = dict(env_cfg.get("dist_cfg") or {})
+        options["timeout"] = self._timeout = options.get("timeout") or COLLECTIVE_TIMEOUT
         env_cfg["dist_cfg"] = options
         wait_at_most(options["timeout"])
         if self.distributed:
@@ -163,8 +164,7 @@ class LesionRunner(Runner):
         if self.distributed:
             self.logger.info(
                 f"{self.world_size} processes over {torch.distributed.get_backend()}; one that waits for the others longer than "
-                f"{self.cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout', COLLECTIVE_TIMEOUT)} s ends the job "
-                "(env_cfg.dist_cfg.timeout)"
+                f"{self._timeout} s ends the job (env_cfg.dist_cfg.timeout)"
             )
         model = super().train()
         stopped_by = getattr(self.train_loop, "stopped_by", 0)
@@ -222,6 +222,7 @@ class LesionRunner(Runner):
         restore_log_window(self.message_hub, checkpoint.get("log_window", {}))
         if self.rank < len(checkpoint["rng"]):
             self.register_hook(ResumeRandomStateHook(checkpoint["rng"][self.rank]))
+            self.train_loop.state_to_save = checkpoint["rng"][self.rank]
         self.init_source = meta["init"]
         if differences:
             self.logger.warning("resume: the checkpoint and the config differ:\n  " + "\n  ".join(differences))
@@ -273,7 +274,7 @@ class LesionRunner(Runner):
         """
         path = Path(out_dir, filename)
         self.call_hook("fetch")
-        rng = all_gather_object(getattr(self.train_loop, "state_before_validation", None) or capture_random_state())
+        rng = all_gather_object(getattr(self.train_loop, "state_to_save", None) or capture_random_state())
         if not is_main_process():
             return path
         checkpoint = dict(

@@ -29,20 +29,20 @@ def unfinished_name(name: str) -> str:
     return f".{name}.new"
 
 
-def _matching(folder: str | Path, pattern: str) -> dict[int, Path]:
-    found = ((re.fullmatch(pattern, path.name), path) for path in Path(folder).glob("*.pth"))
-    return {int(match[1]): path for match, path in found if match}
+def _matching(folder: str | Path, pattern: str) -> list[tuple[int, Path]]:
+    found = ((re.fullmatch(pattern, path.name), path) for path in Path(folder).glob("*.pth") if path.is_file())
+    return [(int(match[1]), path) for match, path in found if match]
 
 
 def numbered_checkpoints(folder: str | Path) -> dict[int, Path]:
     """``iter_N.pth`` by their iterations."""
-    return _matching(folder, r"iter_(\d+)\.pth")
+    return dict(_matching(folder, r"iter_(\d+)\.pth"))
 
 
 def best_checkpoints(folder: str | Path, metric: str | None = None) -> list[Path]:
     """The best checkpoints by a metric, or by any."""
     name = r"best_.+_" if metric is None else re.escape(best_name(metric, 0).removesuffix(numbered_name(0)))
-    return list(_matching(folder, name + r"iter_(\d+)\.pth").values())
+    return [path for _, path in _matching(folder, name + r"iter_(\d+)\.pth")]
 
 
 def checkpoints(folder: str | Path) -> list[Path]:

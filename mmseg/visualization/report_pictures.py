@@ -37,7 +37,8 @@ class ReportPictures:
 
     def errors(self, name: str, channel: int) -> np.ndarray:
         """The map of one lesion in an image, uint8 ``(h, w)``: 0 neither, 1 only predicted, 2 only true, 3 both."""
-        return cv2.imdecode(np.frombuffer(self._errors[name][channel], np.uint8), cv2.IMREAD_UNCHANGED)
+        decoded: Any = cv2.imdecode(np.frombuffer(self._errors[name][channel], np.uint8), cv2.IMREAD_UNCHANGED)
+        return decoded
 
     def add(self, name: str, image: np.ndarray, predicted: np.ndarray, truth: np.ndarray) -> None:
         """Keep an image.

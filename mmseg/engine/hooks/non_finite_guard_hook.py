@@ -43,7 +43,8 @@ class NonFiniteGuardHook(Hook):
     on the device, where torch's fused optimisers read it (``found_inf``, as a ``GradScaler`` sets it) and leave out that
     update and every later one. It is looked at when the losses are fetched, which is before any log line, validation or
     checkpoint. Other optimisers, and ``AmpOptimWrapper``, which has such a flag of its own, are looked at there and then; of the
-    latter the losses alone: its scaler looks for its scale by gradients that overflow, and leaves such updates out itself.
+    latter the losses alone, where its scaler lets an update happen: it looks for its scale by gradients that overflow, and leaves
+    such updates out itself.
 
     Args:
         lazy: leave the verdict on the device, where the optimiser can read it; None means: on a GPU.

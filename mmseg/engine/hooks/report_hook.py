@@ -53,7 +53,8 @@ class ReportHook(Hook):
         """Bring the pictures of all processes together and write."""
         self._pictures.update(all_gather_object(self._pictures))
         own = any(getattr(metric, "out_dir", None) == self.out_dir for metric in runner.test_evaluator.metrics)
-        if is_main_process() and _of_lesions(runner) and own:
+        written = own and Path(self.out_dir, "metrics.json").is_file()  # a metric of the user's may write none
+        if is_main_process() and _of_lesions(runner) and written:
             config = json.dumps(runner.cfg.to_dict(), indent=2, default=str)
             write_report(self.out_dir, self._pictures, {"Command": self.command, "Configuration": config})
 

@@ -52,7 +52,8 @@ class SampleOverlayHook(Hook):
         finally:
             model.train(training)
         pixels, shown = image.permute(1, 2, 0).cpu().numpy(), model.shown_classes(dataset.metainfo)
-        channels = torch.arange(len(shown[0]), device=truth.device).view(-1, 1, 1)
+        first = max(0, len(dataset.metainfo["classes"]) - len(shown[0]))  # 1 where the background is a class that is not shown
+        channels = torch.arange(first, first + len(shown[0]), device=truth.device).view(-1, 1, 1)
         true = truth == (1 if len(truth) > 1 else channels)  # masks, or an index map
         drawn = [draw_overlay(pixels, masks.cpu().numpy(), *shown) for masks in (true, model.shown_masks(found))]
         runner.visualizer.add_image("sample: truth, prediction", np.concatenate(drawn), step=runner.iter + 1)

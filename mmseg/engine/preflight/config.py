@@ -120,12 +120,16 @@ def _interval_findings(config: Config) -> Iterator[Finding]:
             NOTE, "default_hooks.checkpoint.interval",
             f"{saves} is more than train_cfg.max_iters, {most}: the only checkpoint will be that of the last iteration",
         )
-    counts = _number(config, "optim_wrapper.accumulative_counts")
-    if counts and counts > 1 and saves is not None and saves % counts:
-        yield Finding(
-            ERROR, "default_hooks.checkpoint.interval", f"{saves}", f"a multiple of optim_wrapper.accumulative_counts, {counts}",
-            "in between, a checkpoint would lack the gradients that are being added up",
-        )
+    counts = _number(config, "optim_wrapper.accumulative_counts") or 1
+    for key, every in (
+        ("default_hooks.checkpoint.interval", saves),
+        ("train_cfg.val_interval", interval if validates and dig(config, "default_hooks.checkpoint.save_best") else None),
+    ):
+        if every is not None and every % counts and (most is None or every < most):
+            yield Finding(
+                WARNING, key, f"{every}", f"a multiple of optim_wrapper.accumulative_counts, {counts}",
+                "a checkpoint in between lacks the gradients that are being added up: a resumed run would not be exact",
+            )
     best = dig(config, "default_hooks.checkpoint.save_best")
     if best and not validates:
         yield Finding(

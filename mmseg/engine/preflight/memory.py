@@ -8,9 +8,10 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mmseg.datasets.resident import SHARE
 from mmseg.engine.preflight.finding import ERROR, WARNING, Finding
 from mmseg.engine.preflight.splits import Split
-from mmseg.utils.device import default_device
+from mmseg.utils.device import default_device, free_memory
 from mmseg.utils.memory import available_memory
 
 __all__ = ["memory_findings", "shm_findings", "worker_findings"]
@@ -19,23 +20,31 @@ _RESIDENT = 4
 """Bytes a pixel of a resident sample: three of the image, one of the packed masks."""
 
 
-def worker_findings(config: Config, splits: list[Split], device: str | None = None) -> Iterator[Finding]:
+def worker_findings(config: Config, splits: list[Split], free: int | None = None) -> Iterator[Finding]:
     """Whether workers would have to hand over samples that lie on the GPU, which ends training at its first batch.
 
     Args:
         config: its loaders.
         splits: their data sets.
-        device: type of the device; by default that on which models run.
+        free: bytes of the GPU's memory; by default asked for. Without a GPU nothing is found.
     """
-    on_gpu = (default_device().type if device is None else device) != "cpu"
+    device = default_device()
+    if free is None and device.type == "cpu":
+        return
+    free = free_memory(device) if free is None else free
     for split in splits:
         workers = config[split.loader].get("num_workers") or 0
-        if on_gpu and workers and split.cache in ("auto", "device"):
+        if workers and (split.cache == "device" or (split.cache == "auto" and _resident_bytes(split) <= SHARE * free)):
             chosen = "chosen by cache='auto'" if split.cache == "auto" else "as configured"
             yield Finding(
                 ERROR, f"{split.loader}.num_workers", f"{workers} with samples kept on the GPU ({chosen})", "0",
                 "nothing is left for workers to read; or keep samples elsewhere by the data set's cache='host' or 'disk'",
             )
+
+
+def _resident_bytes(split: Split) -> int:
+    width, height = split.working_size() or (0, 0)
+    return _RESIDENT * len(split.dataset) * width * height
 
 
 def shm_findings(config: Config, splits: list[Split], free: int | None = None) -> Iterator[Finding]:
@@ -81,8 +90,7 @@ def memory_findings(splits: list[Split], free: int | None = None) -> Iterator[Fi
     for split in splits:
         if split.cache != "host":  # 'auto' looks for itself
             continue
-        size = split.working_size() or (0, 0)
-        needed = _RESIDENT * len(split.dataset) * size[0] * size[1]
+        size, needed = split.working_size() or (0, 0), _resident_bytes(split)
         if needed > free:
             yield Finding(
                 WARNING, split.where, f"{free / 2**30:.1f} GiB of main memory free",

@@ -113,7 +113,7 @@ def find_splits(
             findings.append(Finding(NOTE, f"{loader}.dataset", "its files were not checked: it is no LesionDataset"))
         for leaf in inner:
             with heard() as warnings:
-                built = _build({**leaf.settings, "size": leaf.size}, leaf.where)
+                built = _build({**leaf.settings, **({} if leaf.size is None else {"size": leaf.size})}, leaf.where)
             findings += [from_user_error(text, leaf.where, WARNING) for text in dict.fromkeys(warnings)]
             if isinstance(built, Finding):
                 findings.append(built)
