@@ -49,7 +49,8 @@ class ReleaseDataset(LesionDataset):
             raise UserError(
                 f"{self.NAME} ({self.split}): no images with masks in {root.absolute()!s} "
                 f"({'an existing folder' if root.is_dir() else 'no such folder'}); expected {self.FOLDER!r} of the official "
-                f"release or a folder with images/ and masks/; set the environment variable {self.ROOT_VARIABLE} to that folder{named}"
+                f"release or a folder with images/ and masks/; set the environment variable {self.ROOT_VARIABLE} to that folder"
+                f"{named}"
             )
         self.compare(len(records), self.RELEASE_COUNTS.get(self.split, len(records)), strays)
         return records
