@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 import logging
 import os
 import runpy
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -110,13 +111,30 @@ def run_config(demo_config: Path, tiny_options: dict[str, Any]) -> Callable[...,
     return make
 
 
+@contextlib.contextmanager
+def _brief_preparations() -> Iterator[None]:
+    """Leave out what takes more than half of a tiny run: formatting the configuration (four times) and asking for compilers."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("yapf.yapflib.yapf_api.FormatCode", lambda text, **_: (text, False))
+        patch.setattr("mmengine.runner.runner.collect_env", dict)
+        yield
+
+
+@pytest.fixture(scope="module")
+def brief() -> Iterator[None]:
+    """Quicker runs in a module."""
+    with _brief_preparations():
+        yield
+
+
 @pytest.fixture(scope="session")
 def trained(run_config: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``latest.pth`` of the tiny, narrow configuration after its four iterations; read only."""
     from mmseg.apis import build_runner
 
     config = run_config(tmp_path_factory.mktemp("trained"))
-    build_runner(config).train()
+    with _brief_preparations():
+        build_runner(config).train()
     return Path(config.work_dir, "latest.pth")
 
 

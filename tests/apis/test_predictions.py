@@ -19,6 +19,8 @@ from mmseg.apis.folders import segment_files
 from mmseg.structures import LESIONS
 from mmseg.utils.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("brief")
+
 
 @pytest.fixture(scope="module")
 def photographs(tiny_data: Path) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -227,14 +228,17 @@ def run_tool(*arguments: str, python: tuple[str, ...] = ()) -> subprocess.Comple
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, check=False)
 
 
-def test_tool_writes_reports_and_refuses(tmp_path: Path) -> None:
+def test_tool_writes_reports_and_refuses(
+    call: Callable[..., int], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "made"
     arguments = ("--out", str(out), "--train", "1", "--test", "1", "--size", "240", "160")
-    first = run_tool(*arguments)
-    assert first.returncode == 0, first.stderr
-    assert first.stdout == f"wrote {out}\n" and "2/2 images" in first.stderr
-    refused = run_tool(*arguments, "--seed", "5")
-    assert refused.returncode == 2 and refused.stderr.startswith("error: ") and "Traceback" not in refused.stderr
+    assert call("make_synthetic_dataset.py", *arguments) == 0
+    first = capfd.readouterr()
+    assert first.out == f"wrote {out}\n" and "2/2 images" in first.err
+    assert call("make_synthetic_dataset.py", *arguments, "--seed", "5") == 2
+    refused = capfd.readouterr()
+    assert refused.err.startswith("error: ") and "Traceback" not in refused.err
 
 
 def test_tool_help_loads_nothing_heavy() -> None:

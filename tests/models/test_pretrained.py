@@ -45,6 +45,10 @@ def loaded_keys(model: nn.Module, state: dict[str, Tensor]) -> set[str]:
     return {key for key, value in model.state_dict().items() if key in state and torch.equal(value, state[key])}
 
 
+SMALL = dict(base_channels=8, stem_channels=8)
+"""Of a ResNet whose checkpoint has not 47 MB."""
+
+
 def init(cls: type[nn.Module], path: Path, *args: object, **kwargs: object) -> nn.Module:
     model = cls(*args, init_cfg={"type": "Pretrained", "checkpoint": str(path)}, **kwargs)
     model.init_weights()
@@ -53,16 +57,16 @@ def init(cls: type[nn.Module], path: Path, *args: object, **kwargs: object) -> n
 
 @pytest.mark.parametrize("layout", ["plain", "mmpretrain", "module"])
 def test_every_tensor_of_a_plain_resnet_loads(layout: str, tmp_path: Path, log: list) -> None:
-    state = filled(ResNet(18))
-    content: dict = {**state, "fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}
+    state = filled(ResNet(18, **SMALL))
+    content: dict = {**state, "fc.weight": torch.zeros(1000, 64), "fc.bias": torch.zeros(1000)}
     if layout == "mmpretrain":
         content = {"meta": {"epoch": 100}, "state_dict": {
-            **{f"backbone.{key}": value for key, value in state.items()}, "head.fc.weight": torch.zeros(1000, 512)}}
+            **{f"backbone.{key}": value for key, value in state.items()}, "head.fc.weight": torch.zeros(1000, 64)}}
     elif layout == "module":
         content = {"state_dict": {f"module.{key}": value for key, value in content.items()}}
     path = tmp_path / "resnet18.pth"
     torch.save(content, path)
-    model = init(ResNet, path, 18)
+    model = init(ResNet, path, 18, **SMALL)
     assert loaded_keys(model, state) == set(state)
     assert model.init_source == f"resnet18.pth sha256:{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
     assert [level for level, _ in log] == [logging.INFO]
@@ -72,9 +76,9 @@ def test_every_tensor_of_a_plain_resnet_loads(layout: str, tmp_path: Path, log: 
 def test_another_stem_is_left_out_by_name(
     source: type[nn.Module], target: type[nn.Module], stem: str, tmp_path: Path, log: list,
 ) -> None:
-    state = filled(source(18))
+    state = filled(source(18, **SMALL))
     torch.save(state, tmp_path / "other.pth")
-    model = init(target, tmp_path / "other.pth", 18)
+    model = init(target, tmp_path / "other.pth", 18, **SMALL)
     assert loaded_keys(model, state) == {key for key in state if key.startswith("layer")}
     level, text = log[-1]
     assert level == logging.WARNING
@@ -94,7 +98,7 @@ def test_stdc_weights_fit_a_six_channel_shallow_net(tmp_path: Path, log: list) -
 
 def test_an_absent_file_is_one_warning(tmp_path: Path, log: list) -> None:
     path = tmp_path / "resnet18.pth"
-    model = init(ResNet, path, 18)
+    model = init(ResNet, path, 18, **SMALL)
     assert model.init_source == "scratch"
     assert len(log) == 1
     level, text = log[0]
@@ -118,7 +122,7 @@ def test_a_crafted_pickle_does_not_run(writer: str, tmp_path: Path) -> None:
     else:
         torch.save({"conv1.weight": torch.zeros(1), "x": Attack(target)}, path)
     with pytest.raises(UserError, match=r"evil\.pth: cannot be read as pretrained weights.*Fix:"):
-        init(ResNet, path, 18)
+        init(ResNet, path, 18, **SMALL)
     assert not target.exists()
     with contextlib.suppress(Exception):
         torch.load(path, weights_only=False)
@@ -136,7 +140,7 @@ def test_useless_files_are_the_users_error(content: object, message: str, tmp_pa
     else:
         torch.save(content, path)
     with pytest.raises(UserError, match=message):
-        init(ResNet, path, 18)
+        init(ResNet, path, 18, **SMALL)
 
 
 def test_a_segmentor_hands_pretrained_to_its_backbone(tmp_path: Path, log: list) -> None:
@@ -149,8 +153,8 @@ def test_a_segmentor_hands_pretrained_to_its_backbone(tmp_path: Path, log: list)
 
 
 def test_a_list_of_initialisers_keeps_the_others(tmp_path: Path, log: list) -> None:
-    torch.save({"conv1.weight": torch.full((64, 3, 7, 7), 2.0)}, tmp_path / "stem.pth")
-    model = ResNet(18, init_cfg=[{"type": "Constant", "val": 0.25, "layer": "Conv2d"},
+    torch.save({"conv1.weight": torch.full((8, 3, 7, 7), 2.0)}, tmp_path / "stem.pth")
+    model = ResNet(18, **SMALL, init_cfg=[{"type": "Constant", "val": 0.25, "layer": "Conv2d"},
                                  {"type": "Pretrained", "checkpoint": str(tmp_path / "stem.pth")}])
     model.init_weights()
     assert model.conv1.weight.unique().tolist() == [2.0]
