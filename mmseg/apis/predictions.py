@@ -19,6 +19,7 @@ from PIL import Image
 
 from mmseg.apis.init import register_all_modules
 from mmseg.datasets.lesion_dataset import LesionDataset
+from mmseg.datasets.reading import image_size
 from mmseg.engine.config import check_config
 from mmseg.evaluation import LesionMetric
 from mmseg.registry import DATASETS, METRICS
@@ -29,7 +30,6 @@ __all__ = ["find_predictions", "lesion_evaluators", "score_predictions"]
 
 QUANTISED = "the predictions are 8-bit PNGs, and probabilities of 256 values falsify it; give float32 in .npz files"
 _NAMED = 5
-_ORIENTATION = 274  # EXIF; 5 to 8 swap the sides
 
 Load = Callable[[], np.ndarray]
 
@@ -116,7 +116,7 @@ def find_predictions(folder: str | Path, dataset: LesionDataset) -> tuple[list[L
     missing = sorted(file for file in files if not file.is_file())
     unfit = []
     for path, of_image in wanted.items():
-        size = _size(path)
+        size = image_size(path)[::-1]
         for file in of_image:
             if file.is_file():
                 problem = _archive_problem(file, (len(classes), *size)) if archives else _map_problem(file, size)
@@ -135,16 +135,6 @@ def find_predictions(folder: str | Path, dataset: LesionDataset) -> tuple[list[L
 def _listed(what: str, names: Sequence[str]) -> list[str]:
     more = f"; and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return [f"{len(names)} {what}: {'; '.join(names[:_NAMED])}{more}"] if names else []
-
-
-def _size(path: Path) -> tuple[int, int]:
-    """Height and width of an upright photograph, from its head."""
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            return (width, height) if image.getexif().get(_ORIENTATION, 1) >= 5 else (height, width)
-    except Exception as error:  # damaged bytes make decoders fail in any way
-        raise UserError(f"{path}: cannot be read ({error})") from error
 
 
 def _archive_problem(file: Path, shape: tuple[int, ...]) -> str | None:

@@ -11,12 +11,15 @@ import torch
 from mmseg.utils.errors import UserError
 
 __all__ = [
-    "IMAGE_SUFFIXES", "fit_size", "read_image", "read_index_map", "read_levels", "read_mask", "resize_image", "resize_mask",
-    "split_levels", "to_input",
+    "IMAGE_SUFFIXES", "fit_size", "image_size", "read_image", "read_index_map", "read_levels", "read_mask", "resize_image",
+    "resize_mask", "split_levels", "to_input",
 ]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp")
 """File endings (lower case) that count as photographs."""
+
+_ORIENTATION = 274
+"""Of EXIF; 5 to 8 swap the sides."""
 
 _LEAST_PEAK = 2**14
 """Largest value of a 16-bit photograph below which it is taken for one of fewer bits."""
@@ -43,6 +46,22 @@ def read_image(path: str | Path) -> np.ndarray:
     elif image.dtype != np.uint8:
         raise UserError(f"{path}: got pixels of type {image.dtype}, expected 8 or 16 bit; convert the file to PNG or JPEG")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """``(width, height)`` of a photograph as :func:`read_image` would give it, told from the head of the file alone.
+
+    Raises:
+        UserError: the file cannot be opened, or its head is no image's.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            return (height, width) if image.getexif().get(_ORIENTATION, 1) >= 5 else (width, height)
+    except Exception as error:  # damaged bytes make decoders fail in any way
+        raise UserError(f"{path}: cannot be read ({error})") from error
 
 
 def read_mask(path: str | Path) -> np.ndarray:

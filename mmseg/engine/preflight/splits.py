@@ -5,17 +5,16 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.logging import MMLogger
-from PIL import Image
 
 from mmseg.datasets.lesion_dataset import LesionDataset
-from mmseg.datasets.reading import fit_size
+from mmseg.datasets.reading import fit_size, image_size
 from mmseg.engine.dataset_info import Leaf, leaf_datasets
 from mmseg.engine.preflight.finding import ERROR, NOTE, WARNING, Finding, from_user_error
 from mmseg.engine.preflight.keys import LOADERS
@@ -70,11 +69,8 @@ class Split:
         """(width, height) of the photographs, told from the headers of the files; empty where none can be read."""
         sizes = set()
         for index in range(len(self.dataset)):
-            try:
-                with Image.open(self.dataset.get_data_info(index)["img_path"]) as image:
-                    sizes.add(image.size)
-            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # the reading of the data tells
-                continue
+            with suppress(UserError):  # which the reading of the data tells
+                sizes.add(image_size(self.dataset.get_data_info(index)["img_path"]))
         return sizes
 
     def working_size(self) -> tuple[int, int] | None:
