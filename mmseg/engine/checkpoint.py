@@ -5,19 +5,18 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pickle
 import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.config import Config
 
 from mmseg.engine.work_dir import LATEST, unfinished_name
 from mmseg.utils.errors import UserError
+from mmseg.utils.weight_files import damaged_record, load_plain
 
 __all__ = ["FORMAT_VERSION", "checkpoint_config", "embedded_config", "read_checkpoint", "write_checkpoint"]
 
@@ -66,7 +65,7 @@ def write_checkpoint(checkpoint: dict[str, Any], path: str | Path, latest: bool 
 
 def _check_written(path: Path) -> None:
     """Some file systems lose bytes without an error; while the former checkpoint is still there that can be found out."""
-    damaged = _damaged_record(path)
+    damaged = damaged_record(path)
     if damaged or not zipfile.is_zipfile(path):
         raise OSError(f"what was written cannot be read back: {damaged or 'the end of the file'}")
 
@@ -121,19 +120,7 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") 
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint; tools/train.py writes latest.pth into its work_dir")
-    try:
-        with torch.serialization.safe_globals(_numbers()):
-            checkpoint = torch.load(path, map_location=map_location, weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            f"{path}: refused, because it is damaged or holds more than tensors and plain data, which could run code: "
-            f"{_reason(error)}"
-        ) from error
-    except Exception as error:  # damaged bytes make the unpickler fail in any way
-        raise UserError(f"{path}: not a readable checkpoint ({_reason(error)})") from error
-    damaged = _damaged_record(path)
-    if damaged:
-        raise UserError(f"{path}: the file is damaged, the checksum of its part {damaged} is wrong; take an earlier checkpoint")
+    checkpoint = load_plain(path, map_location)
     content = checkpoint if isinstance(checkpoint, dict) else {}
     if content and all(isinstance(value, torch.Tensor) for value in content.values()):
         return dict(state_dict=content, meta={})
@@ -148,34 +135,6 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") 
         raise UserError(f"{path}: was written by a newer version of this program (format {version}, this one knows "
                         f"{FORMAT_VERSION}); install that version")
     return checkpoint
-
-
-def _numbers() -> list[Any]:
-    """numpy's numbers and arrays, which older toolkits left in their ``meta``: data, like tensors.
-
-    Files of numpy 1 and 2 name the same functions differently.
-    """
-    functions: list[Any] = [np.float64(0).__reduce__()[0], np.empty(0).__reduce__()[0]]
-    named = [(f, f"numpy.{core}.multiarray.{f.__name__}") for f in functions for core in ("core", "_core")]
-    kinds = {type(np.dtype(kind)) for kind in ("b1", "i4", "i8", "u1", "f4", "f8")}
-    return [*named, np.ndarray, np.dtype, *kinds]
-
-
-def _damaged_record(path: Path) -> str | None:
-    """The first part whose CRC-32 is wrong; torch writes one for every tensor into its archive but does not check it."""
-    if not zipfile.is_zipfile(path):  # torch's format before 1.6 has none
-        return None
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip()
-    except Exception as error:  # damaged bytes make the reading of the archive fail in any way
-        raise UserError(f"{path}: not a readable checkpoint ({_reason(error)})") from error
-
-
-def _reason(error: Exception) -> str:
-    """The line of torch's long message that says what was found."""
-    lines = [line.strip() for line in str(error).splitlines()] or [type(error).__name__]
-    return next((line.split(" Please use")[0] for line in lines if "WeightsUnpickler error" in line), lines[0])
 
 
 def embedded_config(checkpoint: dict[str, Any], path: str | Path) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ from mmseg.models.defaults import ConfigType
 from mmseg.registry import WEIGHT_INITIALIZERS
 from mmseg.utils import UserError
 from mmseg.utils.digests import named_source
+from mmseg.utils.weight_files import load_plain
 
 __all__ = ["PretrainedInit", "fit_tensor", "in_scope"]
 
@@ -97,9 +98,9 @@ class PretrainedInit:
 
 def _read(path: Path) -> dict[str, Tensor]:
     try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        content: Any = load_plain(path)
+    except UserError as error:
+        reason = str(error).removeprefix(f"{path}: ")
         raise UserError(
             f"{path}: cannot be read as pretrained weights ({reason}). Only files of plain tensors are read, since others can "
             "run code. Fix: fetch the file again, or save its state_dict() alone with torch.save") from error
