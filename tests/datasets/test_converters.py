@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from releases import Picture, write, write_ddr, write_fgadr, write_idrid, write_label_maps
+from releases import SHAPE, Picture, write, write_ddr, write_fgadr, write_idrid, write_label_maps
 
 from mmseg.datasets import DDRDataset, FGADRDataset, IDRiDDataset, ReleaseDataset
 from mmseg.datasets.converters import convert_dataset, files
@@ -73,9 +73,9 @@ def test_tidy_holds_the_same_samples(cls: type[ReleaseDataset], roots: dict[type
         np.testing.assert_array_equal(found[key][0], image)
         np.testing.assert_array_equal(found[key][1], masks)
     assert done.written == len(tree(tmp_path / "tidy")) - 1 and not done.failed
-    assert json.loads((tmp_path / "tidy" / MANIFEST).read_text()) == dict(
-        dataset=cls.__name__, to="tidy", images=done.images, complete=True
-    )
+    manifest = json.loads((tmp_path / "tidy" / MANIFEST).read_text())
+    assert len(manifest.pop("sources")) == COUNTS[cls]
+    assert manifest == dict(dataset=cls.__name__, to="tidy", images=done.images, complete=True)
 
 
 def test_the_photograph_is_copied_byte_for_byte(roots: dict[type, Path], tmp_path: Path) -> None:
@@ -167,6 +167,20 @@ class TestStopped:
         again = convert_dataset(DDRDataset, roots[DDRDataset], tmp_path, "mmseg")
         assert (again.written, again.kept, again.images) == (0, first.written, first.images)
         assert times == {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.png")}
+
+    def test_an_image_of_another_copy_is_converted_anew(self, tmp_path: Path) -> None:
+        """Else masks of one annotator would stay among those of another."""
+        write_idrid(tmp_path / "release")
+        convert_dataset(IDRiDDataset, tmp_path / "release", tmp_path / "out", "tidy")
+        before = tree(tmp_path / "out")
+        mask = next((tmp_path / "release").rglob("IDRiD_01_EX.tif"))
+        Image.fromarray(np.full(SHAPE, 255, np.uint8)).save(mask, compression=None)
+        again = convert_dataset(IDRiDDataset, tmp_path / "release", tmp_path / "out", "tidy")
+        changed = {path for path, content in tree(tmp_path / "out").items() if before.get(path) != content}
+        name = "masks/train/EX/IDRiD_01_EX.png"
+        assert {str(path) for path in changed} == {name, MANIFEST}
+        assert (pixels(tmp_path / "out" / name) == 255).all()
+        assert again.written >= 2 and again.kept > again.written  # all files of that image, and no others
 
     def test_a_file_that_reads_back_differently(
         self, roots: dict[type, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -46,8 +46,8 @@ def convert_dataset(
     """Convert every split of a release, with a progress bar.
 
     Each file is written beside its place, read back and compared, and then moved: what has its name is whole, and a later run
-    with the same arguments goes on from there. An image that cannot be read is told in the end and keeps no other from being
-    converted.
+    with the same arguments goes on from there; an image whose files have other sizes than then is converted anew. An image that
+    cannot be read is told in the end and keeps no other from being converted.
 
     Args:
         dataset: class of the data set, which knows its layouts.
@@ -66,7 +66,7 @@ def convert_dataset(
     source, out = Path(source), Path(out).absolute()
     made_from = dict(dataset=dataset.__name__, to=to, **settings)
     FORMATS[to].check_folder(out)
-    _check_out(out, made_from)
+    earlier = _earlier_sources(out, made_from)
     release = open_source(source, out)
     sets = {split: dataset(str(release), split, test_mode=True, **settings) for split in dataset.SPLITS}
     records = {split: [data.get_data_info(i) for i in range(len(data))] for split, data in sets.items()}
@@ -76,28 +76,47 @@ def convert_dataset(
 
     done = Conversion({split: len(of_split) for split, of_split in names.items()})
     jobs = _plan(to, sets, records, out)
-    write_json(out / MANIFEST, {**made_from, "complete": False})
+    sources = {job.name: _sizes(job) for job in jobs}
+    for job in jobs:
+        if earlier.get(job.name, sources[job.name]) != sources[job.name]:  # of another copy of the release, or mended since
+            for path in job.outputs:
+                path.unlink(missing_ok=True)
+    write_json(out / MANIFEST, {**made_from, "complete": False, "sources": sources})
     _check_strangers(out, {path for job in jobs for path in job.outputs} | {out / name for name in (MANIFEST, *extras)})
     _run(jobs, done, num_threads)
     if not done.failed:
         for name, value in extras.items():
             write_json(out / name, value)
-        write_json(out / MANIFEST, {**made_from, "images": done.images, "complete": True})
+        write_json(out / MANIFEST, {**made_from, "images": done.images, "complete": True, "sources": sources})
         shutil.rmtree(out / UNPACKED, ignore_errors=True)
     return done
 
 
-def _check_out(out: Path, made_from: dict[str, Any]) -> None:
-    """The output folder is new, empty (but for what was unpacked), or this very conversion's."""
+def _earlier_sources(out: Path, made_from: dict[str, Any]) -> dict[str, list[int]]:
+    """By image the sizes of the files that an earlier run converted; empty where there was none.
+
+    Raises:
+        UserError: the output folder is neither new, nor empty (but for what was unpacked), nor this very conversion's.
+    """
     try:
         found = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
-        if {key: value for key, value in found.items() if key not in ("images", "complete")} != made_from:
-            raise UserError(f"{out}: holds the conversion {found}, but this one is {made_from}; name another folder (--out)")
+        about = {key: value for key, value in found.items() if key not in ("images", "complete", "sources")}
+        if about != made_from:
+            raise UserError(f"{out}: holds the conversion {about}, but this one is {made_from}; name another folder (--out)")
+        return dict(found.get("sources") or {})
     except FileNotFoundError:
         if out.exists() and any(path.name != UNPACKED for path in out.iterdir()):
             raise UserError(f"{out}: holds something else; name a new or empty folder (--out)") from None
-    except (OSError, ValueError) as error:
+    except (AttributeError, OSError, TypeError, ValueError) as error:
         raise UserError(f"{out / MANIFEST}: cannot be read ({error}); name another folder (--out)") from error
+    return {}
+
+
+def _sizes(job: _Job) -> list[int]:
+    """Bytes of an image's own files, in their order; 0 where there is none."""
+    record = job.dataset.get_data_info(job.index)
+    files = [record["img_path"], record.get("label_path"), *(record.get("mask_paths") or {}).values()]
+    return [Path(file).stat().st_size if file else 0 for file in files]
 
 
 def _check_strangers(out: Path, expected: set[Path]) -> None:
@@ -113,8 +132,9 @@ def _check_strangers(out: Path, expected: set[Path]) -> None:
 
 @dataclass(frozen=True)
 class _Job:
-    """One image, and the files that it becomes."""
+    """One image of a split, and the files that it becomes."""
 
+    name: str
     dataset: ReleaseDataset
     index: int
     outputs: dict[Path, str]
@@ -129,7 +149,7 @@ def _plan(to: str, sets: dict[str, ReleaseDataset], records: dict[str, list[dict
             if taken & set(outputs):
                 raise UserError(f"{record['img_path']}: another split has an image of this name, and {to} one folder for both")
             taken |= set(outputs)
-            jobs.append(_Job(sets[split], index, outputs))
+            jobs.append(_Job(f"{split}/{record['image_id']}", sets[split], index, outputs))
     return jobs
 
 
