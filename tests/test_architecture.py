@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,22 @@ def test_a_room_imports_from_its_floor_or_below(path: Path) -> None:
         return
     above = [n for n in module_imports(path) if (r := room(n)) and FLOORS[r] > FLOORS[own]]
     assert not above, f"{path} is on floor {FLOORS[own]} and imports {above}"
+
+
+def test_no_module_needs_itself() -> None:
+    """Imports run one way, also between rooms of one floor; a package stands for its ``__init__``."""
+    modules = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
+
+    def packages(name: str) -> set[str]:
+        parts = name.split(".")
+        return {".".join(parts[:n]) for n in range(1, len(parts) + 1)}
+
+    graph = {
+        name: {needed for found in module_imports(path) for needed in packages(found) & modules.keys()} - packages(name)
+        for name, path in modules.items()
+    }
+    assert len(graph) > 100 and "mmseg.compat.old_config" in graph["mmseg.engine.config"]
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
 def test_layers_know_no_registry_and_no_head() -> None:
