@@ -13,7 +13,9 @@ setup: $(VENV)/.complete
 $(VENV)/.complete: requirements/runtime.txt requirements/tests.txt requirements/constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"error: got Python {v[0]}.{v[1]}, expected 3.11 or newer; name one by make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --disable-pip-version-check -c requirements/constraints.txt -r requirements/runtime.txt -r requirements/tests.txt
+	@$(PY) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"error: $(VENV) was made by Python {v[0]}.{v[1]}; remove it by rm -rf $(VENV)")'
+	@echo "downloading and installing: this takes minutes"
+	$(PY) -m pip install --disable-pip-version-check --progress-bar on -c requirements/constraints.txt -r requirements/runtime.txt -r requirements/tests.txt
 	@touch $@
 
 demo: setup

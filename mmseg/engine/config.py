@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,6 +40,10 @@ def load_config(path: str | Path, cfg_options: dict[str, Any] | None = None, tel
     with _without_empty_environment():
         try:
             config = Config.fromfile(str(path))
+        except re.error as error:  # of mmengine, which puts a variable's value into a pattern
+            odd = [f"{key}={value}" for key, value in os.environ.items() if key.endswith(("_ROOT", "_HOME")) and "\\" in value]
+            raise UserError(f"{path}: got {', '.join(odd) or error}, expected a path with '/'; in WSL C:\\Users is /mnt/c/Users"
+                            ) from error
         except Exception as error:  # a config is a program of the user's: it can fail in any way
             raise UserError(f"{path}: cannot be read as a config: {type(error).__name__}: {error}") from error
     options = dict(cfg_options or {})

@@ -14,6 +14,10 @@ __all__ = ["UserError", "exit_on_user_error", "nearest"]
 _OF_THE_DISK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
+_PACKAGES = {"PIL", "cv2", "matplotlib", "mmcv", "mmengine", "numpy", "packaging", "torch"}
+"""By the names under which they are imported: what an environment that was not activated lacks."""
+
+
 class UserError(Exception):
     """A mistake only the user can mend; the tools print its text and exit with code 2, without a traceback.
 
@@ -40,12 +44,19 @@ def nearest(name: str, choices: Iterable[str], likeness: float = 0.5) -> str:
 def exit_on_user_error() -> Iterator[None]:
     """Print a :class:`UserError` as one message on stderr and exit with code 2; let other exceptions through.
 
-    A disk that is full or may not be written is told in the same way, and Ctrl-C in one word (code 130).
+    A disk that is full or may not be written is told in the same way, so is a package that is not installed, and Ctrl-C in one
+    word (code 130).
     """
     try:
         yield
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _PACKAGES:
+            raise
+        print(f"error: the package {error.name!r} is not installed in {sys.executable}; activate the environment by "
+              ". .venv/bin/activate, or install it (docs/getting_started.md)", file=sys.stderr)
         raise SystemExit(2) from None
     except OSError as error:
         if error.errno not in _OF_THE_DISK:

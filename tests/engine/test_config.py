@@ -30,6 +30,13 @@ def findings(config: Config) -> str:
 
 
 class TestLoad:
+    def test_a_windows_path_in_the_environment(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = tmp_path / "a.py"
+        path.write_text("root = '{{$IDRID_ROOT:data/IDRID}}'\n")
+        monkeypatch.setenv("IDRID_ROOT", r"C:\Users\me\IDRID")
+        with pytest.raises(UserError, match=r"got IDRID_ROOT=C:\\Users\\me\\IDRID, expected a path with '/'"):
+            load_config(path)
+
     def test_environment_value_default_and_empty(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         path = tmp_path / "a.py"
         path.write_text("root = '{{$SOME_ROOT:data/IDRID}}'\n")

@@ -67,3 +67,11 @@ def test_ctrl_c(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught, exit_on_user_error():
         raise KeyboardInterrupt
     assert (caught.value.code, capsys.readouterr().err) == (130, "stopped\n")
+
+
+@pytest.mark.parametrize(("name", "told"), [("cv2", True), ("torch.nn", True), ("my_project.my_loss", False)])
+def test_an_environment_that_was_not_activated(name: str, told: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    """A package that the requirements name; what a user's own code lacks is a fault to be seen whole."""
+    with pytest.raises(SystemExit if told else ModuleNotFoundError), exit_on_user_error():
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+    assert ("activate the environment" in capsys.readouterr().err) == told
