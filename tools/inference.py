@@ -37,12 +37,13 @@ def thresholds(text: str | None) -> float | dict[str, float] | None:
 def main() -> None:
     args = parse_args()
     with exit_on_user_error():
-        from mmseg.apis.folders import find_inputs, segment_files
+        from mmseg.apis.folders import find_inputs, output_names, segment_files
 
         files = find_inputs(args.inputs or [str(home_path("input_img", "test.jpg"))])
         if args.batch_size < 1:
             raise UserError(f"--batch-size: got {args.batch_size}, expected 1 or more")
         from mmseg.apis import LesionInferencer
+        from mmseg.apis.results import write_table
         from mmseg.apis.sharing import Share
 
         launched = args.launcher != "none"
@@ -57,12 +58,14 @@ def main() -> None:
             inferencer, files, out_dir, args.save_probabilities, args.batch_size, args.overwrite, (share.rank, share.world),
             overlay=not args.no_overlay,
         ))
+        table = write_table(out_dir, output_names(files)) if share.rank == 0 and len(files) > 1 else None
     if share.rank > 0:
         return
-    if launched and outcome.failed:
+    if outcome.failed and (launched or len(files) > 10):  # where they have scrolled away
         print("\n  ".join(["these could not be read:", *outcome.failed]), file=sys.stderr)
     before = f", {outcome.kept} of them before" if outcome.kept else ""
-    print(f"{len(files) - len(outcome.failed)} of {len(files)} photographs segmented{before}; results in {out_dir}")
+    print(f"{len(files) - len(outcome.failed)} of {len(files)} photographs segmented{before}; results in {out_dir}"
+          + (f", numbers of all in {table}" if table else ""))
     sys.exit((PART_FAILED if launched else 1) if outcome.failed else 0)
 
 

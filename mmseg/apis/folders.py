@@ -5,8 +5,10 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
+import os
 import sys
 import time
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,6 +27,8 @@ __all__ = ["Outcome", "find_inputs", "fingerprint", "output_names", "segment_fil
 def find_inputs(inputs: Sequence[str]) -> list[Path]:
     """Files for what a user named: files, folders (their photographs, not those of sub-folders) and globs.
 
+    What lies in a folder beside its photographs is counted on stderr: sub-folders, and files of other kinds.
+
     Raises:
         UserError: an input names nothing.
     """
@@ -33,26 +37,46 @@ def find_inputs(inputs: Sequence[str]) -> list[Path]:
     files: list[Path] = []
     for text in inputs:
         path = Path(text)
-        if path.is_dir():
-            found = find_images(path)
-        else:
-            found = [path] if path.is_file() else sorted(map(Path, glob.glob(text)))  # noqa: PTH207 (absolute globs, too)
+        matches = [path] if path.exists() else sorted(map(Path, glob.glob(text)))  # noqa: PTH207 (absolute globs, too)
+        found, beside = [], [0, 0]
+        for match in matches:
+            inside = find_images(match) if match.is_dir() else [match]
+            found += inside
+            beside = [n + more for n, more in zip(beside, _beside(match, len(inside)), strict=True)]
+        told = " and ".join(f"{n} {what}" for n, what in zip(beside, ("sub-folders", "other files"), strict=True) if n)
         if not found:
-            kind = "no photographs in this folder" if path.is_dir() else "no such file, folder or match"
+            kind = f"no photographs in this folder{told and f', but {told}'}" if matches else "no such file, folder or match"
             raise UserError(f"{text}: {kind}; name a photograph (JPEG, PNG, TIFF, BMP), a folder or a glob")
+        if told:
+            print(f"note: {text}: {told} are passed over; photographs in sub-folders: {path / '*'}/", file=sys.stderr)
         files += found
     return list(dict.fromkeys(files))
 
 
+def _beside(path: Path, photographs: int) -> tuple[int, int]:
+    """How many sub-folders and other files there are beside the photographs of a folder, hidden ones aside."""
+    if not path.is_dir():
+        return 0, 0
+    with os.scandir(path) as entries:  # which tells folders without a look at each entry
+        kinds = [entry.is_dir() for entry in entries if not entry.name.startswith(".")]
+    return sum(kinds), len(kinds) - sum(kinds) - photographs
+
+
 def output_names(files: Sequence[Path]) -> list[str]:
-    """The stem of each file; files that share one keep their suffix, and as many of their folders as tell them apart."""
+    """The stem of each file; files that share one (capitals aside) keep their suffix, and as many of their folders as tell them
+    apart."""
     stems = [file.stem for file in files]
-    if len(set(stems)) == len(stems):  # a million files in a second, not in a minute
+    if len(set(map(_folded, stems))) == len(stems):  # a million files in a second, not in a minute
         return stems
     parts = [f.relative_to(f.anchor).parts for f in files]
     forms = [[f.stem, *("_".join(p[-n:]) for n in range(1, len(p) + 1))] for f, p in zip(files, parts, strict=True)]
-    taken = Counter(form for of_file in forms for form in set(of_file))
-    return [next((form for form in of_file if taken[form] == 1), of_file[-1]) for of_file in forms]
+    taken = Counter(form for of_file in forms for form in set(map(_folded, of_file)))
+    return [next((form for form in of_file if taken[_folded(form)] == 1), of_file[-1]) for of_file in forms]
+
+
+def _folded(name: str) -> str:
+    """What a file system that does not tell capitals apart, as those of Windows and macOS, takes a name for."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 @dataclass

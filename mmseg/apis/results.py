@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import csv
 import json
 import shutil
 from collections.abc import Sequence
@@ -17,7 +19,10 @@ from mmseg.structures import retina_mask
 from mmseg.utils.errors import UserError
 from mmseg.visualization import draw_overlay, write_picture
 
-__all__ = ["foreign_files", "is_complete", "photograph_of", "result_paths", "summarise", "write_results"]
+__all__ = ["foreign_files", "is_complete", "photograph_of", "result_paths", "summarise", "write_results", "write_table"]
+
+TABLE = "summary.csv"
+_COLUMNS = ("photograph", "lesion", "regions", "pixels", "retina_share")
 
 
 def summarise(found: Segmentation) -> dict[str, dict[str, float | int]]:
@@ -146,7 +151,7 @@ def write_results(
             checkpoint=checkpoint,
             made_from=made_from,
         )
-        (part / f"{name}.json").write_text(json.dumps(report, indent=2) + "\n")
+        (part / f"{name}.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         for ending in (".json", "_overlay.png", ".npz"):
             Path(out_dir, name + ending).unlink(missing_ok=True)
         for path in paths:
@@ -155,6 +160,37 @@ def write_results(
     except OSError as error:
         raise UserError(f"{error.filename or out_dir}: cannot be written ({error.strerror})") from error
     return paths
+
+
+def write_table(out_dir: str | Path, names: Sequence[str]) -> Path | None:
+    """Write ``summary.csv``: a line for each photograph and lesion, from the JSON files, for a spreadsheet (UTF-8 with a mark).
+
+    Args:
+        out_dir: folder of the results.
+        names: the beginnings of their names; what has no result is left out.
+
+    Returns:
+        the path; None where a file of that name is there that is no such table: it is left as it is.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    path = Path(out_dir, TABLE)
+    part = path.with_name(f".{TABLE}.part")
+    try:
+        if path.exists() and not path.read_text(encoding="utf-8-sig", errors="replace").startswith(",".join(_COLUMNS)):
+            return None
+        with part.open("w", newline="", encoding="utf-8-sig") as file:
+            writer = csv.writer(file)
+            writer.writerow(_COLUMNS)
+            for name in names:
+                with contextlib.suppress(OSError, ValueError):  # a photograph that could not be read
+                    found = json.loads(Path(out_dir, f"{name}.json").read_bytes())["lesions"]
+                    writer.writerows([name, lesion, *(of_it[key] for key in _COLUMNS[2:])] for lesion, of_it in found.items())
+        part.replace(path)
+    except OSError as error:
+        raise UserError(f"{error.filename or path}: cannot be written ({error.strerror})") from error
+    return path
 
 
 def _write_overlay(path: Path, found: Segmentation) -> Path:

@@ -131,6 +131,22 @@ class TestInputs:
         shutil.copy(photographs[0], path)
         assert find_inputs([str(path)]) == [path]
 
+    def test_what_lies_beside_the_photographs_is_counted(
+        self, tmp_path: Path, photographs: list[Path], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for folder in ("a", "b"):
+            (tmp_path / folder).mkdir()
+            shutil.copy(photographs[0], tmp_path / folder / "eye.jpg")
+        (tmp_path / "scan.dcm").touch()
+        with pytest.raises(UserError, match="no photographs in this folder, but 2 sub-folders and 1 other files; name"):
+            find_inputs([str(tmp_path)])
+        shutil.copy(photographs[0], tmp_path / "loose.jpg")
+        assert find_inputs([str(tmp_path)]) == [tmp_path / "loose.jpg"]
+        assert "2 sub-folders and 1 other files are passed over" in capsys.readouterr().err
+        inside = [tmp_path / "a/eye.jpg", tmp_path / "b/eye.jpg"]
+        assert find_inputs([f"{tmp_path}/*/"]) == find_inputs([str(tmp_path / "a"), str(tmp_path / "b")]) == inside
+        assert capsys.readouterr().err == ""
+
     def test_nothing_there(self, tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"none\.jpg: no such file, folder or match"):
             find_inputs([str(tmp_path / "none.jpg")])
@@ -140,6 +156,7 @@ class TestInputs:
     @pytest.mark.parametrize(("files", "names"), [
         (["a/x.jpg", "a/y.jpg"], ["x", "y"]),
         (["a/x.jpg", "a/x.png", "a/y.jpg"], ["x.jpg", "x.png", "y"]),
+        (["a/IMG_1.JPG", "a/img_1.tif"], ["IMG_1.JPG", "img_1.tif"]),  # one name to Windows and macOS
         (["a/x.jpg", "b/x.jpg"], ["a_x.jpg", "b_x.jpg"]),
     ])
     def test_names_of_results(self, files: list[str], names: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -373,6 +374,17 @@ class TestRuns:
         report = json.loads((home / f"out/{photographs[1].stem}.json").read_text())
         assert report["thresholds"] == {"MA": 0.3, "HE": 0.4, "EX": 0.5, "SE": 0.5}
         assert len(list((home / "out").glob("*.npz"))) == 2
+        table = home / "out/summary.csv"
+        assert f"numbers of all in {table}" in captured.out
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert [(row["photograph"], row["lesion"]) for row in rows] == [
+            (photograph.stem, lesion) for photograph in photographs[:2] for lesion in ("MA", "HE", "EX", "SE")]
+        expected = report["lesions"]["HE"]
+        assert (int(rows[5]["regions"]), int(rows[5]["pixels"])) == (expected["regions"], expected["pixels"])
+        table.write_text("somebody else's")
+        call("inference.py", *photographs, "--checkpoint", speckled, "--out-dir", home / "out", "--device", "cpu")
+        assert "numbers of all" not in capsys.readouterr().out and table.read_text() == "somebody else's"
 
     def test_browse_and_print(self, call: Call, home: Path, tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert call("browse_dataset.py", tiny, "--number", "3") == 0
