@@ -198,7 +198,7 @@ def verdict(failures: Mapping[int, Any], logs: Path) -> tuple[int, list[str]]:
     codes = {failure.exitcode for failure in failures.values()}
     if PART_FAILED in codes:
         return PART_FAILED, []
-    stopped = codes & {128 + signal.SIGINT, 128 + signal.SIGTERM}
+    stopped = codes & {128 + signal.SIGHUP, 128 + signal.SIGINT, 128 + signal.SIGTERM}
     if 2 in codes:
         told = any(f.exitcode == 2 and f.local_rank == 0 for f in failures.values())
         return 2, [] if told else [describe(rank, f, logs) for rank, f in failures.items() if f.exitcode == 2]

@@ -13,11 +13,12 @@ from mmengine.logging import print_log
 
 __all__ = ["StopRequest"]
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 
 
 class StopRequest:
-    """Inside ``with StopRequest() as stop:`` a first SIGTERM or SIGINT is only noted in ``stop.signal``, a second ends at once.
+    """Inside ``with StopRequest() as stop:`` a first SIGTERM, SIGINT or SIGHUP is only noted in ``stop.signal``, a second ends at
+    once. SIGHUP, which a terminal that closes sends, stays ignored where it is, as under ``nohup``.
 
     A launcher and the terminal may both pass on the same Ctrl-C: what comes within a second of the first counts as the first.
     In another thread than the main one, where Python has no signals, nothing happens.
@@ -33,7 +34,8 @@ class StopRequest:
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
-            self._former = {number: signal.signal(number, self._note) for number in _SIGNALS}
+            noted = [s for s in _SIGNALS if s in _SIGNALS[:2] or signal.getsignal(s) is not signal.SIG_IGN]
+            self._former = {number: signal.signal(number, self._note) for number in noted}
         return self
 
     def __exit__(self, *_: Any) -> None:

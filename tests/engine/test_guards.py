@@ -111,7 +111,7 @@ def test_a_scaler_of_fp16_looks_for_its_scale_by_gradients_that_overflow() -> No
 
 
 class TestSignals:
-    @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+    @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
     def test_the_step_is_finished_and_a_checkpoint_written(
         self, run_config: MakeConfig, whole: Path, tmp_path: Path, number: int, code: int
     ) -> None:
@@ -154,6 +154,15 @@ class TestSignals:
         with pytest.raises(SystemExit):
             runner.train()
         assert read_checkpoint(tmp_path / "latest.pth")["meta"]["iter"] == 1
+
+    def test_under_nohup_a_closed_terminal_is_ignored(self) -> None:
+        former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        try:
+            with StopRequest() as stop:
+                os.kill(os.getpid(), signal.SIGHUP)
+            assert stop.signal == 0 and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        finally:
+            signal.signal(signal.SIGHUP, former)
 
     def test_one_signal_passed_on_twice_is_one(self) -> None:
         with StopRequest() as stop:

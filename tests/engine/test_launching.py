@@ -129,6 +129,8 @@ def test_a_terminal_that_closes(start: Start, config: Callable[..., Path], tmp_p
     code, text = end(running)
     assert code == (0 if nohup else 128 + signal.SIGHUP), text[-3000:]
     assert (tmp_path / "closed/iter_12.pth").exists() == nohup
+    assert nohup or "SIGHUP: stopping after this step" in "".join(
+        path.read_text() for path in (tmp_path / "closed").rglob("stderr.log"))
 
 
 def test_sigterm_to_the_launcher_writes_a_checkpoint(start: Start, config: Callable[..., Path], tmp_path: Path) -> None:
