@@ -41,7 +41,7 @@ def read_image(path: str | Path) -> np.ndarray:
     if image.dtype == np.uint16:
         if 0 < (peak := int(image.max())) < _LEAST_PEAK:
             raise UserError(f"{path}: got a 16-bit image whose largest value is {peak}, expected the full range to 65535; it "
-                            "would be read as nearly black: scale it to 8 or 16 bits")
+                            "would be read as nearly black; docs/troubleshooting.md shows how to scale it")
         image = (image // 257).astype(np.uint8)
     elif image.dtype != np.uint8:
         raise UserError(f"{path}: got pixels of type {image.dtype}, expected 8 or 16 bit; convert the file to PNG or JPEG")

@@ -35,7 +35,7 @@ class Leaf:
     def kind(self) -> type | None:
         """Its class, where that is registered."""
         name = self.settings.get("type")
-        found = DATASETS.get(name) if isinstance(name, str) else None
+        found = DATASETS.get(name) if isinstance(name, str) and name.strip(".") else None  # mmengine stumbles over dots alone
         return found if inspect.isclass(found) else None
 
     @property

@@ -83,6 +83,7 @@ def test_a_wrong_target(script: str) -> None:
     assert done.returncode == 2 and f"got 'tpu', expected: {script}" in done.stderr
 
 
+@pytest.mark.skipif(shutil.which("sha256sum") is None, reason="needs sha256sum, as docker/save.sh does")
 def test_build_and_save_by_a_stand_in(tmp_path: Path) -> None:
     """The engine's arguments; the file is there only when it is whole."""
     engine = tmp_path / "engine"

@@ -80,6 +80,10 @@ def training_gradients(config: Config, slots: list[int], norm: str) -> dict[str,
     return {name: p.grad.cpu() for name, p in model.named_parameters() if p.grad is not None}
 
 
+THRESHOLDS = dict.fromkeys(("MA", "HE", "EX", "SE"), 0.5)
+"""The model's own, which ``tools/test.py`` hands on."""
+
+
 def worker(rank: int, train: Config, test: Config, runs: tuple[Config, Config], folder: str) -> None:
     """What each of the two processes does: gradients over its half of the samples, then its share of the test images, then a
     training run and the same again from the middle."""
@@ -104,7 +108,8 @@ def two_processes(run_config: MakeConfig, speckled: Path, tmp_path_factory: pyte
     """The folder with each process's gradients, the scores of both in ``test``, and two runs in ``whole`` and ``resumed``."""
     folder = tmp_path_factory.mktemp("two")
     test = run_config(
-        folder / "w", load_from=str(speckled), launcher="pytorch", test_evaluator__out_dir=str(folder / "test")
+        folder / "w", load_from=str(speckled), launcher="pytorch", test_evaluator__out_dir=str(folder / "test"),
+        test_evaluator__thresholds=THRESHOLDS,
     )
     settings = dict(
         train_cfg__max_iters=4, default_hooks__checkpoint__interval=2, custom_hooks=[dict(type="EMAHook", momentum=0.1)],
@@ -122,7 +127,8 @@ def two_processes(run_config: MakeConfig, speckled: Path, tmp_path_factory: pyte
 def one_process(run_config: MakeConfig, speckled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with the scores of one process."""
     folder = tmp_path_factory.mktemp("one")
-    build_runner(run_config(folder, load_from=str(speckled), test_evaluator__out_dir=str(folder / "test"))).test()
+    where = dict(test_evaluator__out_dir=str(folder / "test"), test_evaluator__thresholds=THRESHOLDS)
+    build_runner(run_config(folder, load_from=str(speckled), **where)).test()
     return folder
 
 

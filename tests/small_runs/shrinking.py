@@ -28,6 +28,8 @@ def shrink(config: Any) -> None:
 
 def _resize(settings: Any) -> None:
     if isinstance(settings, dict):
+        if settings.get("fold") is not None:
+            settings["num_folds"] = 2  # of four images
         if isinstance(settings.get("size"), (list, tuple)):
             settings["size"] = (240, 160)
         for value in settings.values():

@@ -264,4 +264,4 @@ def test_a_machine_without_a_config(tmp_path: Path) -> None:
     assert (small.severity, small.got) == ("warning", "64 MiB") and "--shm-size=8g" in small.fix
     assert (enough.severity, enough.got) == ("note", "8192 MiB")
     places = {finding.where for finding in machine_findings(tmp_path / "none")}
-    assert {"versions", "device", "/dev/shm"} <= places
+    assert {"versions", "device", *(["/dev/shm"] if Path("/dev/shm").exists() else [])} <= places
