@@ -155,11 +155,7 @@ def run(job: Job, place: str, arguments: list[str]) -> int:
         0; 2 where the user must mend something; ``PART_FAILED``; 128 + signal where a signal stopped it; else 1.
     """
     os.environ["TORCHELASTIC_LOG_LINE_PREFIX_TEMPLATE"] = "${role_name}"  # and --role "": lines as they were written
-    level = os.environ.get("TORCH_CPP_LOG_LEVEL")
-    os.environ["TORCH_CPP_LOG_LEVEL"] = "FATAL"  # in this process torch's C++ part would repeat what is told below
     import torch
-
-    os.environ.pop("TORCH_CPP_LOG_LEVEL") if level is None else os.environ.update(TORCH_CPP_LOG_LEVEL=level)
     from torch.distributed import run as torchrun
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -222,6 +218,15 @@ def describe(rank: int, failure: Any, logs: Path) -> str:
     return f"process {rank} ended with code {failure.exitcode}: {last:.300}{lost}; its log: {log}"
 
 
+def import_torch_quietly() -> None:
+    """In this process torch's C++ part would repeat, with its stack, what is told here; it asks for its level once, at import."""
+    level = os.environ.get("TORCH_CPP_LOG_LEVEL")
+    os.environ["TORCH_CPP_LOG_LEVEL"] = "FATAL"
+    import torch  # noqa: F401
+
+    os.environ.pop("TORCH_CPP_LOG_LEVEL") if level is None else os.environ.update(TORCH_CPP_LOG_LEVEL=level)
+
+
 def latest(job: Job) -> str:
     """What tells the newest checkpoint of a folder from another."""
     from mmseg.engine.resuming import resume_candidates
@@ -240,6 +245,7 @@ def main() -> None:
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
         where, place = meeting_place(job, os.environ)
         make_folder(job.folder, "--out-dir" if job.tool == "inference" else "--work-dir")
+        import_torch_quietly()
         restarts, before = (os.environ.get(BEGAN) or f"0 {latest(job)}").split()
         if job.tool == "train" and latest(job) != before:
             job.rest.append("--resume")
