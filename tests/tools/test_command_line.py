@@ -202,16 +202,16 @@ class TestArguments:
             caught.append(config)
             raise Stop
 
-        def run(*arguments: str | Path, config: Path = tiny) -> Config:
+        def run(*arguments: str | Path, config: Path = tiny, check: bool = False) -> Config:
             with pytest.raises(Stop):
-                call("train.py", config, *arguments)
+                call("train.py", config, *(() if check else ("--no-check",)), *arguments)  # a second of checks
             return caught[-1]
 
         monkeypatch.setattr("mmseg.apis.build_runner", stop)
         return run
 
     def test_defaults(self, seen: Callable[..., Config], home: Path) -> None:
-        config = seen()
+        config = seen(check=True)
         assert config.work_dir == str(home / "work_dirs" / "tiny")
         assert (config.resume, config.load_from, config.randomness.seed) == (False, None, 0)
         assert (config.launcher, config.optim_wrapper.dtype) == ("none", "float32")
