@@ -129,7 +129,7 @@ def segment_files(
         UserError: the folder cannot be written, is that of the photographs, or holds results of others with the same name.
     """
     from mmseg.apis.inferencer import check_size
-    from mmseg.apis.results import foreign_files, is_complete, photograph_of, result_paths, write_results
+    from mmseg.apis.results import is_complete, result_paths, write_results
     from mmseg.datasets.reading import read_image
 
     meta: dict[str, Any] = inferencer.model.checkpoint_meta
@@ -146,11 +146,7 @@ def segment_files(
             outcome.kept += 1
             continue
         todo.append((path, name, made_from))
-        earlier = None if overwrite else photograph_of(out_dir, name)
-        if earlier is not None and Path(earlier).resolve() != path.resolve():
-            others.append(f"{name}: of {earlier}, now {path}")
-        foreign = [] if overwrite else foreign_files(out_dir, name, inferencer.classes)
-        others += [f"{name}: {foreign[0].name}, which no {name}.json says to be a result"] if foreign else []
+        others += [] if overwrite else _in_the_way(out_dir, name, path, inferencer.classes)
     if others:
         more = f"\n  and {len(others) - 5} more" if len(others) > 5 else ""
         raise UserError(f"{out_dir}: holds results of other photographs, or other files, of the same name; name another "
@@ -178,6 +174,16 @@ def segment_files(
         left = (time.monotonic() - start) / done * (len(todo) - done)
         print(f"[{done}/{len(todo)}] {todo[done - 1][0].name}, {left:.0f} s left", flush=True)
     return outcome
+
+
+def _in_the_way(out_dir: str | Path, name: str, path: Path, classes: Sequence[str]) -> list[str]:
+    """What stands where the results of a photograph would, and is none of it; empty where nothing does."""
+    from mmseg.apis.results import foreign_files, photograph_of
+
+    earlier, foreign = photograph_of(out_dir, name), foreign_files(out_dir, name, classes)
+    other = earlier is not None and Path(earlier).resolve() != path.resolve()
+    told = [f"{name}: of {earlier}, now {path}"] if other else []
+    return told + ([f"{name}: {foreign[0].name}, which no {name}.json says to be a result"] if foreign else [])
 
 
 def fingerprint(inferencer: LesionInferencer) -> str:
