@@ -44,6 +44,11 @@ class Leaf:
         return self.kind is not None and issubclass(self.kind, LesionDataset)
 
     @property
+    def resident(self) -> dict[str, Any] | None:
+        """Configuration of the :class:`~mmseg.datasets.ResidentDataset` around it; None without one."""
+        return next((s for s in reversed(self.wrappers) if str(s.get("type")).rpartition(".")[2] == "ResidentDataset"), None)
+
+    @property
     def size(self) -> Any:
         """Its box ``(width, height)``: the innermost wrapper's where one has it, else its own."""
         given = (settings.get("size") for settings in (*reversed(self.wrappers), self.settings))

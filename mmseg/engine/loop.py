@@ -22,10 +22,9 @@ __all__ = ["IterBasedTrainLoop"]
 class IterBasedTrainLoop(_IterBasedTrainLoop):
     """:class:`mmengine.runner.IterBasedTrainLoop`, which can be stopped by a signal and draws no random number in validation.
 
-    After SIGTERM or SIGINT the step at hand is finished on every process (where gradients are accumulated, the update, unless
-    the workers of the data loader were stopped by the same signal), then
-    training ends as if that had been the last one: the checkpoint is written by :class:`~mmseg.engine.hooks.CheckpointHook`, and
-    ``stopped_by`` is the number of the signal.
+    After SIGTERM, SIGINT or SIGHUP the step at hand is finished on every process (where gradients are accumulated, the update,
+    unless the workers of the data loader were stopped by the same signal), then training ends as if that had been the last one:
+    the checkpoint is written by :class:`~mmseg.engine.hooks.CheckpointHook`, and ``stopped_by`` is the number of the signal.
 
     A checkpoint is written before the validation of its iteration; resuming from it runs that validation first.
     """

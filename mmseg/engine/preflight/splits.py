@@ -15,7 +15,7 @@ from mmengine.logging import MMLogger
 
 from mmseg.datasets.lesion_dataset import LesionDataset
 from mmseg.datasets.reading import fit_size, image_size
-from mmseg.engine.dataset_info import Leaf, leaf_datasets
+from mmseg.engine.dataset_info import leaf_datasets
 from mmseg.engine.preflight.finding import ERROR, NOTE, WARNING, Finding, from_user_error
 from mmseg.engine.preflight.keys import LOADERS
 from mmseg.registry import DATASETS
@@ -114,13 +114,9 @@ def find_splits(
             if isinstance(built, Finding):
                 findings.append(built)
             else:
-                splits.append(Split(loader, leaf.where, built, _resident_cache(leaf)))
+                resident = leaf.resident
+                splits.append(Split(loader, leaf.where, built, None if resident is None else resident.get("cache", "auto")))
     return splits, findings
-
-
-def _resident_cache(leaf: Leaf) -> str | None:
-    around = [wrapper for wrapper in leaf.wrappers if str(wrapper.get("type")).rpartition(".")[2] == "ResidentDataset"]
-    return around[-1].get("cache", "auto") if around else None
 
 
 def _build(settings: dict[str, Any], where: str) -> LesionDataset | Finding:

@@ -44,9 +44,9 @@ def _first_batch(config: Config) -> dict[str, list[Any]]:
     loader = copy.deepcopy(config.train_dataloader)
     for leaf in leaf_datasets(loader.dataset):
         leaf.settings["indices"] = loader.batch_size
-        for wrapper in leaf.wrappers:
-            if wrapper.get("type") == "ResidentDataset" and wrapper.get("cache", "auto") in ("auto", "device", "disk"):
-                wrapper["cache"] = "host"  # a check leaves nothing behind
+        resident = leaf.resident
+        if resident is not None and resident.get("cache", "auto") in ("auto", "device", "disk"):
+            resident["cache"] = "host"  # a check leaves nothing behind
     loader.num_workers = 0
     for key in ("persistent_workers", "prefetch_factor", "timeout"):
         loader.pop(key, None)
