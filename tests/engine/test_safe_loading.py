@@ -69,10 +69,10 @@ def call(repo: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
 
 
 COMMANDS: dict[str, Callable[[Path, Path, Path], tuple[str | Path, ...]]] = {
-    "train --resume": lambda config, file, image: ("train.py", config, "--resume", file),
-    "train --resume, found": lambda config, file, image: ("train.py", config, "--resume"),
-    "train --load-from": lambda config, file, image: ("train.py", config, "--load-from", file),
-    "train, Pretrained": lambda config, file, image: ("train.py", config),
+    "train --resume": lambda config, file, image: ("train.py", config, "--no-check", "--resume", file),
+    "train --resume, found": lambda config, file, image: ("train.py", config, "--no-check", "--resume"),
+    "train --load-from": lambda config, file, image: ("train.py", config, "--no-check", "--load-from", file),
+    "train, Pretrained": lambda config, file, image: ("train.py", config, "--no-check"),
     "test": lambda config, file, image: ("test.py", config, file),
     "inference": lambda config, file, image: ("inference.py", image, "--checkpoint", file),
     "inference --config": lambda config, file, image: ("inference.py", image, "--checkpoint", file, "--config", config),
@@ -80,7 +80,10 @@ COMMANDS: dict[str, Callable[[Path, Path, Path], tuple[str | Path, ...]]] = {
 
 
 @pytest.mark.filterwarnings("ignore:.*instance named of", "ignore:Detected pickle protocol")
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(("crafted", "command"), [
+    *(("zip", command) for command in COMMANDS),
+    *((older, command) for older in ("before 1.6", "pickle") for command in ("inference", "train, Pretrained")),
+], indirect=["crafted"])  # two ways to a file, one for checkpoints and one for first weights, and all that lead there
 def test_no_command_runs_what_is_in_a_file(
     command: str, crafted: Path, victim: Path, run_config: MakeConfig, tiny_data: Path, tmp_path: Path,
     call: Callable[..., int], capsys: pytest.CaptureFixture[str],
@@ -120,6 +123,24 @@ def test_a_configuration_inside_cannot_name_what_to_call(
     checkpoint["meta"]["config_json"] = json.dumps(config)
     write_checkpoint(checkpoint, tmp_path / "a.pth")
     with pytest.raises(UserError, match=r"a\.pth: the configuration inside is refused.*--config"):
+        init_model(None, tmp_path / "a.pth")
+    assert not victim.exists()
+
+
+@pytest.mark.parametrize("name", ["a.yaml", "a.pkl", "http://localhost/a.yaml", "missing.json", "missing.npy"])
+def test_weights_of_classes_are_read_from_plain_files_alone(
+    name: str, trained: Path, victim: Path, tmp_path: Path
+) -> None:
+    """mmengine's reader of YAML calls what a file names, and it takes addresses, too."""
+    (tmp_path / "a.yaml").write_text(f"!!python/object/apply:os.mkdir [{str(victim)!r}]")
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(Payload(victim)))
+    checkpoint = read_checkpoint(trained)
+    config = json.loads(checkpoint["meta"]["config_json"])
+    path = name if "/" in name else str(tmp_path / name)
+    config["model"]["decode_head"][0]["loss_decode"] = dict(type="CrossEntropyLoss", class_weight=path)
+    checkpoint["meta"]["config_json"] = json.dumps(config)
+    write_checkpoint(checkpoint, tmp_path / "a.pth")
+    with pytest.raises(UserError, match="class_weight: "):
         init_model(None, tmp_path / "a.pth")
     assert not victim.exists()
 

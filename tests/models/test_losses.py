@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -193,6 +195,16 @@ def check_reductions(loss: torch.nn.Module, pair: tuple[Tensor, Tensor], values:
         assert loss(*pair, given, 7.0, ignore_index=255).item() == pytest.approx((values * factor).sum() / 7, rel=1e-5)
     with pytest.raises(ValueError, match="avg_factor"):
         loss(*pair, avg_factor=7.0, reduction_override="sum", ignore_index=255)
+
+
+@pytest.mark.parametrize("name", ["weights.npy", "weights.json"])
+def test_weights_of_classes_from_a_file(index_map: tuple[Tensor, Tensor], tmp_path: Path, name: str) -> None:
+    weights = [0.5, 1.0, 2.0, 3.0, 4.0]
+    np.save(tmp_path / "weights.npy", weights)
+    (tmp_path / "weights.json").write_text(json.dumps(weights))
+    of_file, given = (CrossEntropyLoss(class_weight=found) for found in (str(tmp_path / name), weights))
+    losses = [loss(*index_map, ignore_index=255) for loss in (of_file, given, CrossEntropyLoss())]
+    assert losses[0] == losses[1] != losses[2]
 
 
 @pytest.mark.parametrize("class_weight", [None, [0.5, 1.0, 2.0, 3.0]])

@@ -29,7 +29,7 @@ class CrossEntropyLoss(SegmentationLoss):
         use_mask: logits ``(N, C, H, W)`` of which ``weight``, N indices, picks one channel each, to be the mask ``label``
             ``(N, H, W)``; with ``ignore_index=None``.
         reduction: see :class:`SegmentationLoss`.
-        class_weight: a factor for each channel, or the file that holds them (``.npy``, JSON, YAML): on the pixels of that
+        class_weight: a factor for each channel, or the file that holds them (``.npy``, JSON): on the pixels of that
             class; with ``use_sigmoid`` it is ``pos_weight``, as there.
         loss_weight: factor on the result.
         loss_name: key in the log.

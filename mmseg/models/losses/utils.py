@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,18 +30,21 @@ def _constant(values: float | tuple[float, ...], dtype: torch.dtype, device: tor
 
 
 def get_class_weight(class_weight: Sequence[float] | str | None) -> Any:
-    """The weights themselves, or those in a file (``.npy``, JSON or YAML)."""
+    """The weights themselves, or those in a file on the disk (``.npy`` or JSON).
+
+    Raises:
+        ValueError: a file of another kind, or one that cannot be read.
+    """
     if not isinstance(class_weight, str):
         return class_weight
-    if class_weight.endswith(".npy"):
-        import numpy as np
-
-        return np.load(class_weight, allow_pickle=False)
-    if class_weight.endswith((".pkl", ".pickle")):
-        raise ValueError(f"class_weight: got {class_weight!r}, expected .npy, .json or .yaml: a pickle can run code")
-    from mmengine.fileio import load
-
-    return load(class_weight)
+    try:
+        if class_weight.endswith(".npy"):
+            return np.load(class_weight, allow_pickle=False)
+        if class_weight.endswith(".json"):
+            return json.loads(Path(class_weight).read_bytes())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"class_weight: {class_weight}: cannot be read ({error})") from error
+    raise ValueError(f"class_weight: got {class_weight!r}, expected .npy or .json: files of other kinds can run code")
 
 
 def reduce_loss(loss: Tensor, reduction: str) -> Tensor:
