@@ -13,19 +13,20 @@ import numpy as np
 from mmseg.evaluation.lesion_regions import FROC_THRESHOLDS, OVERLAP_RULE
 from mmseg.evaluation.lesion_scores import SCORES, THRESHOLD_INDEX, Scores, score_arrays, threshold_scores
 from mmseg.evaluation.score_histogram import ScoreHistogram
+from mmseg.utils.whole_files import whole_file
 from mmseg.version import __version__
 
-__all__ = ["write_results"]
+__all__ = ["write_scores"]
 
 _AT_HALF = FROC_THRESHOLDS.index(0.5)
 _CURVE_POINTS = 200
 
 
-def write_results(
+def write_scores(
     folder: Path, scores: Scores, intervals: Mapping[str, Any], results: Sequence[dict], pooled: Sequence[ScoreHistogram],
     thresholds: Mapping[str, float], quantised: str | None = None, **about: Any,
 ) -> None:
-    """Write ``metrics.json``, ``details.json`` and ``per_image.csv``.
+    """Write ``metrics.json``, ``details.json`` and ``per_image.csv``, each whole or not at all.
 
     Args:
         folder: made where it does not exist.
@@ -55,7 +56,8 @@ def write_results(
     )
     _write_json(folder / "metrics.json", scores)
     _write_json(folder / "details.json", details)
-    with (folder / "per_image.csv").open("w", newline="") as file:
+    table = folder / "per_image.csv"
+    with whole_file(table) as path, path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
         writer.writerow([
             "image", "lesion", "true_positive", "false_positive", "false_negative", *SCORES,
@@ -68,9 +70,7 @@ def write_results(
 def _rows(result: dict, classes: Sequence[str], quantised: bool) -> list[list[Any]]:
     """The lines of one image."""
     above, lesion = result["above"], result["lesion"]
-    scores = {**score_arrays(above[:, :11, 0], above[:, :11, 1], lesion), "AP": np.asarray(result["AP"])}
-    if quantised:
-        scores["AUPR11"] = np.full(len(classes), np.nan)
+    scores = {**score_arrays(above, lesion, quantised), "AP": np.asarray(result["AP"])}
     rows = []
     for c, name in enumerate(classes):
         hit, predicted = above[c, THRESHOLD_INDEX]
@@ -129,4 +129,5 @@ def _number(value: float) -> float | None:
 
 
 def _write_json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n")
+    with whole_file(path) as unfinished:
+        unfinished.write_text(json.dumps(content, indent=2) + "\n")

@@ -11,6 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from mmseg.utils.whole_files import whole_file
 from mmseg.visualization.report_curves import draw_svg_curve
 from mmseg.visualization.report_page import SCRIPT, STYLE
 from mmseg.visualization.report_pictures import ERROR_COLOURS, ReportPictures, error_layer
@@ -37,7 +38,7 @@ def write_report(folder: str | Path, pictures: ReportPictures, about: Mapping[st
     """
     folder = Path(folder)
     scores, details = (json.loads((folder / name).read_text()) for name in ("metrics.json", "details.json"))
-    with (folder / "per_image.csv").open(newline="") as file:
+    with (folder / "per_image.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         rows = list(csv.DictReader(file))
     lesions = [name for name in scores if name != "mean"]
     parts = [
@@ -57,7 +58,8 @@ def write_report(folder: str | Path, pictures: ReportPictures, about: Mapping[st
         f"<style>{STYLE}</style></head><body>{''.join(parts)}<script>{SCRIPT}</script></body></html>\n"
     )
     path = folder / "report.html"
-    path.write_text(page, encoding="utf-8")
+    with whole_file(path) as unfinished:
+        unfinished.write_text(page, encoding="utf-8", errors="replace")
     return path
 
 
@@ -98,8 +100,8 @@ def _threshold_table(lesions: Sequence[str], details: dict) -> str:
         best, cells = details["best_dice"][lesion], [lesion]
         if tuned:
             mine = tuned[lesion]
-            cells += [f"{mine['threshold']:.3f}", f"{100 * mine['Dice_tuned']:.2f}" if best else "n/a"]
-        cells += [f"{best['threshold']:.3f}", f"{100 * best['Dice']:.2f}"] if best else ["n/a", "n/a"]
+            cells += [f"{mine['threshold']:.3g}", f"{100 * mine['Dice_tuned']:.2f}" if best else "n/a"]
+        cells += [f"{best['threshold']:.3g}", f"{100 * best['Dice']:.2f}"] if best else ["n/a", "n/a"]
         lines.append("".join(["<tr>", *(f"<td>{escape(cell)}</td>" for cell in cells), "</tr>"]))
     note = "The best threshold for these images flatters on them: choose on images held out of training (docs/metrics.md)."
     names = ("lesion", *(("of the model", "Dice") if tuned else ()), "best for these images", "Dice")

@@ -11,11 +11,12 @@ from typing import Any
 
 from mmengine.utils import ProgressBar
 
-from mmseg.datasets.converters.files import UNFINISHED, write_json, write_output
+from mmseg.datasets.converters.files import write_json, write_output
 from mmseg.datasets.converters.formats import FORMATS
 from mmseg.datasets.converters.source import UNPACKED, open_source
 from mmseg.datasets.release_dataset import ReleaseDataset
 from mmseg.utils.errors import UserError
+from mmseg.utils.whole_files import UNFINISHED
 
 __all__ = ["MANIFEST", "Conversion", "convert_dataset"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from collections.abc import Callable
@@ -15,11 +14,9 @@ import numpy as np
 from mmseg.datasets.reading import read_image, read_index_map, read_mask
 from mmseg.structures import LESIONS, flatten_masks
 from mmseg.utils.errors import UserError
+from mmseg.utils.whole_files import whole_file
 
-__all__ = ["UNFINISHED", "write_json", "write_output"]
-
-UNFINISHED = ".part"
-"""Suffix of a file that is not yet whole; a later run overwrites it."""
+__all__ = ["write_json", "write_output"]
 
 _CONTENTS: dict[str, Callable[[Any], np.ndarray]] = {
     "image": lambda item: item["inputs"].permute(1, 2, 0).numpy(),
@@ -40,18 +37,14 @@ def write_output(path: Path, content: str, item: dict[str, Any]) -> None:
     Raises:
         UserError: it cannot be written, or reads back differently.
     """
-    unfinished = path.with_name(f".{path.name}{UNFINISHED}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        same = _write_copy(unfinished, item) if content == "copy" else _write_png(unfinished, content, item)
-        if not same:
-            raise UserError(f"{path}: reads back differently from what was written; is the disk sound?")
-        unfinished.replace(path)
+        with whole_file(path) as unfinished:
+            same = _write_copy(unfinished, item) if content == "copy" else _write_png(unfinished, content, item)
+            if not same:
+                raise UserError(f"{path}: reads back differently from what was written; is the disk sound?")
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror or error}); run the same command again to go on") from error
-    finally:
-        with contextlib.suppress(OSError):
-            unfinished.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -60,11 +53,10 @@ def write_json(path: Path, value: Any) -> None:
     Raises:
         UserError: it cannot be written.
     """
-    unfinished = path.with_name(f".{path.name}{UNFINISHED}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write_bytes(unfinished, (json.dumps(value, indent=2) + "\n").encode())
-        unfinished.replace(path)
+        with whole_file(path) as unfinished:
+            _write_bytes(unfinished, (json.dumps(value, indent=2) + "\n").encode())
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror or error}); name another folder (--out)") from error
 

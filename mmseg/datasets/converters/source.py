@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from mmseg.datasets.converters.files import UNFINISHED
 from mmseg.utils.archives import extract_zip
 from mmseg.utils.errors import UserError
+from mmseg.utils.whole_files import UNFINISHED
 
 __all__ = ["UNPACKED", "open_source"]
 

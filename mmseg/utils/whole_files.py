@@ -1,0 +1,34 @@
+"""Files that are there whole, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["UNFINISHED", "whole_file"]
+
+UNFINISHED = ".part"
+"""Suffix of a file that is not yet whole; a later run overwrites it."""
+
+
+@contextlib.contextmanager
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """Give a place beside ``path`` to write to: the file there becomes ``path`` when the block ends, and goes when it fails.
+
+    A process that is killed leaves at most that file, ``.<name>.part``; ``path`` holds what it held.
+
+    Args:
+        path: of the file; its folder must exist when something is written.
+
+    Raises:
+        OSError: the file cannot be moved.
+    """
+    path = Path(path)
+    unfinished = path.with_name(f".{path.name}{UNFINISHED}")
+    try:
+        yield unfinished
+        unfinished.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            unfinished.unlink(missing_ok=True)
