@@ -100,15 +100,15 @@ def _settings(
 
 
 def _take_thresholds(model: BaseSegmentor, meta: dict[str, Any]) -> None:
-    """Thresholds of the configuration, where it states some, go before those of the checkpoint, and these before 0.5."""
+    """Check the thresholds; those of the checkpoint become the model's own where its configuration names none."""
     stored = meta.get("thresholds")
     names, _ = model.shown_classes(model.dataset_meta)
-    if isinstance(stored, dict) and stored and "thresholds" not in model.test_cfg:
-        model.test_cfg["thresholds"] = [stored.get(name, 0.5) for name in names]
     try:
-        model.lesion_thresholds(names)
+        thresholds = model.lesion_thresholds(names, stored)
     except (TypeError, ValueError) as error:
         raise UserError(f"thresholds of {', '.join(names)}: {error}") from error
+    if stored and thresholds:
+        model.test_cfg["thresholds"] = list(thresholds.values())
 
 
 def build_model(config: Config) -> BaseSegmentor:

@@ -18,10 +18,13 @@ from mmseg.engine.work_dir import LATEST, unfinished_name
 from mmseg.utils.errors import UserError
 from mmseg.utils.weight_files import damaged_record, load_plain
 
-__all__ = ["FORMAT_VERSION", "checkpoint_config", "embedded_config", "read_checkpoint", "write_checkpoint"]
+__all__ = ["FORMAT_VERSION", "OF_THE_CALL", "checkpoint_config", "embedded_config", "read_checkpoint", "write_checkpoint"]
 
 FORMAT_VERSION = 1
 """Written as ``meta.format_version``; docs/architecture.md lists the keys."""
+
+OF_THE_CALL = ("work_dir", "load_from", "resume", "launcher", "experiment_name")
+"""Keys of a configuration that say where and how a run was started, not what it is."""
 
 
 def write_checkpoint(checkpoint: dict[str, Any], path: str | Path, latest: bool = False) -> None:
@@ -115,7 +118,7 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") 
         the dictionary as written, with ``state_dict``; tensors alone become its ``state_dict``.
 
     Raises:
-        UserError: the file is missing, damaged, holds other objects, or is no checkpoint.
+        UserError: the file is missing, damaged, holds other objects, or is no checkpoint, or its thresholds are none.
     """
     path = Path(path)
     if not path.is_file():
@@ -130,6 +133,9 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") 
     sound = isinstance(weights, dict) and all(isinstance(tensor, torch.Tensor) for tensor in weights.values())
     if not sound or not isinstance(meta, dict):
         raise UserError(f"{path}: 'state_dict' or 'meta' holds something else, expected a checkpoint written by tools/train.py")
+    thresholds = meta.get("thresholds") or {}
+    if not isinstance(thresholds, dict) or not all(isinstance(p, (int, float)) and 0 <= p <= 1 for p in thresholds.values()):
+        raise UserError(f"{path}: meta.thresholds: got {thresholds}, expected by lesion a probability from 0 to 1")
     version = meta.get("format_version", FORMAT_VERSION)
     if isinstance(version, int) and version > FORMAT_VERSION:
         raise UserError(f"{path}: was written by a newer version of this program (format {version}, this one knows "

@@ -8,14 +8,13 @@ from typing import Any
 
 import torch
 
-from mmseg.engine.checkpoint import checkpoint_config, read_checkpoint, write_checkpoint
+from mmseg.engine.checkpoint import OF_THE_CALL, checkpoint_config, read_checkpoint, write_checkpoint
 from mmseg.utils.digests import file_sha256
 from mmseg.utils.errors import UserError
 from mmseg.utils.paths import make_folder
 
 __all__ = ["publish_checkpoint"]
 
-_OF_THE_RUN = ("work_dir", "load_from", "resume", "experiment_name")
 _META = ("format_version", "iter", "seed", "config_name", "config_json", "classes", "palette", "thresholds", "metrics", "init",
          "versions", "time")
 """What this project writes; of another program's ``meta``, which may hold its machine, nothing else is taken over."""
@@ -48,7 +47,7 @@ def publish_checkpoint(source: str | Path, target: str | Path, half: bool = Fals
     lines = [f"meta.{key}: left out" for key in known if key not in _META]
     if "config_json" in meta:
         config = checkpoint_config(checkpoint, source).to_dict()
-        lines += [f"config.{key}: left out" for key in _OF_THE_RUN if config.pop(key, None)]
+        lines += [f"config.{key}: left out" for key in OF_THE_CALL if config.pop(key, None)]
         meta["config_json"] = json.dumps(_without_folders(config, "config", lines))
     draft = make_folder(target.parent, "TARGET") / f".{target.stem}.draft.pth"
     try:

@@ -9,7 +9,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmseg.engine.checkpoint import embedded_config, read_checkpoint
+from mmseg.engine.checkpoint import OF_THE_CALL, embedded_config, read_checkpoint
 from mmseg.engine.work_dir import LATEST, checkpoints
 from mmseg.utils.errors import UserError
 
@@ -17,9 +17,6 @@ __all__ = ["check_resumable", "config_differences", "newest_readable", "resume_c
 
 _FROM_CHECKPOINT = ("optim_wrapper.optimizer.", "param_scheduler.", "randomness.seed")
 """What is restored as state; :func:`state_differences` compares it as it is, not as it was written."""
-
-_OF_THE_CALL = ("work_dir", "load_from", "resume", "launcher", "experiment_name")
-"""Where and how a run is started does not change it."""
 
 
 def resume_candidates(folder: str | Path) -> list[Path]:
@@ -84,7 +81,7 @@ def config_differences(checkpoint: dict[str, Any], config: Config) -> list[str]:
                 f"{key}: got {new[key]!r}, but the checkpoint holds the state of {old[key]!r}; resume with the config of "
                 "that run, or start from the weights by --load-from"
             )
-        if not key.startswith((*_FROM_CHECKPOINT, *_OF_THE_CALL)):
+        if not key.startswith((*_FROM_CHECKPOINT, *OF_THE_CALL)):
             lines.append(f"{key}: {_shown(new, key)} of the config is used, not {_shown(old, key)} of the checkpoint")
     return lines
 

@@ -59,12 +59,19 @@ def test_one_number_for_all_lesions(tuned: Path) -> None:
         LesionInferencer(tuned, device="cpu", thresholds={"MAA": 0.7})
 
 
-def test_thresholds_that_are_no_probabilities(tuned: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("wrong", [{"MA": "high"}, {"MA": 1.5}, {"SE": float("nan")}, [0.5, 0.5, 0.5, 0.5], "high"])
+def test_stored_thresholds_that_are_no_probabilities(tuned: Path, tmp_path: Path, wrong: object) -> None:
     checkpoint = read_checkpoint(tuned)
-    checkpoint["meta"]["thresholds"] = {"MA": "high"}
+    checkpoint["meta"]["thresholds"] = wrong
     write_checkpoint(checkpoint, tmp_path / "x.pth")
-    with pytest.raises(UserError, match="thresholds of MA, HE, EX, SE: "):
+    with pytest.raises(UserError, match=r"x\.pth: meta\.thresholds: got .*, expected by lesion a probability from 0 to 1"):
         init_model(None, tmp_path / "x.pth", "cpu")
+
+
+@pytest.mark.parametrize("wrong", [-0.1, 1.5, [0.5, 0.5]])
+def test_configured_thresholds_that_are_no_probabilities(tuned: Path, wrong: object) -> None:
+    with pytest.raises(UserError, match=r"test_cfg\.thresholds: got .*, expected"):
+        init_model(None, tuned, "cpu", {"model.test_cfg.thresholds": wrong})
 
 
 def test_a_configuration_is_left_as_it_was(run_config: Callable[..., Config], tmp_path: Path) -> None:

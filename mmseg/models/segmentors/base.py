@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mmseg.models.backbones.pretrained import in_scope
 from mmseg.models.defaults import ConfigType, OptConfigType
 from mmseg.registry import MODELS
-from mmseg.structures import SegDataSample
+from mmseg.structures import SegDataSample, class_masks
 
 __all__ = ["BaseSegmentor"]
 
@@ -162,17 +162,26 @@ class BaseSegmentor(BaseModel):
         probabilities = sample.probabilities.data
         if not self.is_argmax:
             return probabilities > 0.5
-        return sample.pred_sem_seg.data == torch.arange(len(probabilities), device=probabilities.device).view(-1, 1, 1)
+        return class_masks(sample.pred_sem_seg.data, len(probabilities))
 
-    def lesion_thresholds(self, classes: Sequence[str]) -> dict[str, float]:
-        """``test_cfg.thresholds`` by lesion; 0.5 where there are none, and nothing where pixels are of their likeliest class.
+    def lesion_thresholds(self, classes: Sequence[str], stored: Mapping[str, float] | None = None) -> dict[str, float]:
+        """By lesion: ``test_cfg.thresholds``, or where it names none those stored in a checkpoint, or else 0.5.
+
+        Args:
+            classes: names of the lesions.
+            stored: ``meta["thresholds"]`` of a checkpoint, by lesion.
+
+        Returns:
+            probabilities; nothing where pixels are of their likeliest class.
 
         Raises:
+            TypeError: something in their place that is no number.
             ValueError: neither one number for all nor one a lesion, or a number is no probability.
         """
         if self.is_argmax:
             return {}
-        return dict(zip(classes, _limits(self.test_cfg.get("thresholds", 0.5), len(classes)).tolist(), strict=True))
+        limits = self.test_cfg.get("thresholds", [(stored or {}).get(name, 0.5) for name in classes])
+        return dict(zip(classes, _limits(limits, len(classes)).tolist(), strict=True))
 
     def lesion_probabilities(self, logits: Tensor) -> Tensor:
         """Logits ``(B, num_classes, H, W)`` to probabilities of the lesions (of all classes without thresholds), float32."""
