@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 __all__ = ["available_memory", "keep_freed_memory"]
@@ -36,7 +37,35 @@ def available_memory() -> int:
         free = int(lines["MemAvailable"].split()[0]) * 1024
     else:
         free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-    if limit.is_file() and used.is_file() and (most := limit.read_text().strip()) != "max":
-        free = min(free, max(0, int(most) - int(used.read_text())))
-    return free
+    return min([free, *_left_in_groups(Path("/"))])
+
+
+_FILES = {  # of the two versions of control groups: limit, use, and what of the use is cached files that can be dropped
+    "": ("memory.max", "memory.current", "inactive_file"),
+    "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+}
+
+
+def _left_in_groups(root: Path) -> Iterator[int]:
+    """Bytes that are left to this process in its control group and in those around it, where they have a limit.
+
+    A container sees its own group as the outermost one; under Slurm and systemd groups lie in groups.
+
+    Args:
+        root: ``/``; another in tests.
+    """
+    groups = root / "proc/self/cgroup"
+    for line in groups.read_text().splitlines() if groups.is_file() else ():
+        _, controllers, path = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        version = "memory" if controllers else ""
+        top = root / "sys/fs/cgroup" / version
+        own = top / path.lstrip("/")
+        for folder in (own, *own.parents) if own.is_dir() else (top,):
+            limit, used, dropped = (folder / name for name in (*_FILES[version][:2], "memory.stat"))
+            if limit.is_file() and used.is_file() and (most := limit.read_text().strip()) != "max":
+                stat = dict(line.split() for line in dropped.read_text().splitlines()) if dropped.is_file() else {}
+                yield max(0, int(most) - int(used.read_text()) + int(stat.get(_FILES[version][2], 0)))
+            if folder == top:
+                break
