@@ -17,6 +17,9 @@ _OF_THE_DISK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, getattr(er
 _PACKAGES = {"PIL", "cv2", "matplotlib", "mmcv", "mmengine", "numpy", "packaging", "torch"}
 """By the names under which they are imported: what an environment that was not activated lacks."""
 
+_LIBRARIES = "libgl1 libglib2.0-0 libxcb1"
+"""Debian's packages of what OpenCV links to."""
+
 
 class UserError(Exception):
     """A mistake only the user can mend; the tools print its text and exit with code 2, without a traceback.
@@ -44,8 +47,8 @@ def nearest(name: str, choices: Iterable[str], likeness: float = 0.5) -> str:
 def exit_on_user_error() -> Iterator[None]:
     """Print a :class:`UserError` as one message on stderr and exit with code 2; let other exceptions through.
 
-    A disk that is full or may not be written is told in the same way, so is a package that is not installed, and Ctrl-C in one
-    word (code 130).
+    A disk that is full or may not be written is told in the same way, so is a package or a library of the system that is not
+    installed, and Ctrl-C in one word (code 130).
     """
     try:
         yield
@@ -57,6 +60,12 @@ def exit_on_user_error() -> Iterator[None]:
             raise
         print(f"error: the package {error.name!r} is not installed in {sys.executable}; activate the environment by "
               ". .venv/bin/activate, or install it (docs/getting_started.md)", file=sys.stderr)
+        raise SystemExit(2) from None
+    except ImportError as error:
+        if "cannot open shared object file" not in str(error):
+            raise
+        print(f"error: {error}: the system lacks a library; on Debian and Ubuntu: sudo apt install {_LIBRARIES} "
+              "(docs/getting_started.md)", file=sys.stderr)
         raise SystemExit(2) from None
     except OSError as error:
         if error.errno not in _OF_THE_DISK:

@@ -50,6 +50,15 @@ def test_the_likeness_asked_for() -> None:
     assert nearest("dice", ["DiceLoss"], likeness=0.3) != ""
 
 
+def test_a_library_that_the_system_lacks_is_told_with_its_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught, exit_on_user_error():
+        raise ImportError("libGL.so.1: cannot open shared object file: No such file or directory")
+    assert caught.value.code == 2
+    assert "libGL.so.1" in (said := capsys.readouterr().err) and "sudo apt install libgl1 libglib2.0-0 libxcb1" in said
+    with pytest.raises(ImportError), exit_on_user_error():
+        raise ImportError("cannot import name 'x' from 'mmseg'")
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS])
 def test_the_disk_is_told_like_a_mistake(number: int, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught, exit_on_user_error():
