@@ -45,7 +45,11 @@ esac
 link() {  # TARGET NAME
     [ -e "$root$2" ] || ln -s "$1" "$root$2" 2> /dev/null || say "$2 could not be made; results are in $1"
 }
-if [ "$results" = /app/work_dirs ]; then
+if [ "$root$home" -ef "$root/app" ]; then
+    :  # a checkout that is mounted as both, as the dev container does it: they are one already
+elif is_mounted /app; then
+    say "/app is a checkout of yours: no link work_dirs is made in it; the configs' runs go to $home/work_dirs"
+elif [ "$results" = /app/work_dirs ]; then
     link /app/work_dirs "$home/work_dirs"
 else
     [ "$results" = "$home" ] || mkdir -p "$root$home/work_dirs" 2> /dev/null
@@ -57,7 +61,10 @@ drop=()
 owner=$(stat -c '%u:%g' "$root${results:-/}" 2> /dev/null || echo 0:0)
 user=${AS_USER:-$(id -u)}
 if [ "$user" = 0 ] && [ -n "$results" ] && [ "${owner%%:*}" != 0 ]; then
-    drop=(setpriv --reuid "${owner%%:*}" --regid "${owner##*:}" --clear-groups --)
+    groups=$(id -G | tr ' ' '\n' | grep -vx 0 | paste -sd, -)  # those of docker run --group-add stay
+    drop=(setpriv --reuid "${owner%%:*}" --regid "${owner##*:}" ${groups:+--groups "$groups"})
+    [ -n "$groups" ] || drop+=(--clear-groups)
+    drop+=(--)
     say "running as ${owner}, the owner of $results"
     if ! getent passwd "${owner%%:*}" > /dev/null; then
         echo "sdcnet:x:$owner::/home/sdc:/bin/bash" >> "$root/etc/passwd"
@@ -78,6 +85,11 @@ if [ -n "$results" ] && [ -z "$root" ]; then
     "${drop[@]}" mkdir -p "$made" "$home/model" "$home/input_img" "$home/output_img" 2> /dev/null \
         || say "WARNING: $results cannot be written by user $user; on the host: sudo chown -R \"\$(id -u):\$(id -g)\" <folder>"
 fi
+
+for name in IDRID_ROOT FGADR_ROOT DDR_ROOT; do
+    [ -z "${!name:-}" ] || [ ! -d "$root${!name}" ] || "${drop[@]}" ls "$root${!name}" > /dev/null 2>&1 \
+        || say "WARNING: $name=${!name} cannot be read by user $user; add its group by --group-add, or open it to all"
+done
 
 command -v nvidia-smi > /dev/null && nvidia-smi -L > /dev/null 2>&1 && touch "${root:-}/tmp/.sdcnet-gpu" 2> /dev/null
 if [ "${SDCNET_CHECK:-1}" != 0 ]; then

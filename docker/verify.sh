@@ -49,7 +49,9 @@ expect() {  # TEXT FILE
 log=$work/log
 
 # ---- the start ----
-in_image -- /bin/bash -c 'exit 7' > "$log" 2>&1 && fail "the command's exit code was lost"
+code=0
+in_image -- /bin/bash -c 'exit 7' > "$log" 2>&1 || code=$?
+[ "$code" = 7 ] || { cat "$log" >&2; fail "the command's exit code was lost: got $code, expected 7"; }
 expect "WARNING: no folder for results is mounted" "$log"
 expect "IDRID_ROOT: no data found" "$log"
 pass "without mounts it starts, says what is missing and whose -v to add, and keeps the command's exit code"
@@ -59,9 +61,7 @@ b run --isolation chroot "$container" -- bash -c "find / -xdev \( -name '*.pth' 
 [ ! -s "$log" ] || fail "weights or data lie in the image: $(cat "$log")"
 pass "no weights and no data inside"
 
-use=$work/SDC-Net data=$work/synthetic
-rm -rf "$use" "$data"
-mkdir -p "$use" "$data"
+use=$(mktemp -d "$work/SDC-Net.XXXXXX") data=$(mktemp -d "$work/synthetic.XXXXXX")  # nothing that is there is touched
 chown 1234:1235 "$use" "$data"
 mounts=(-v "$use:/SDC-Net_use" -v "$data:/home_nfs/jiaoli.liu/ISDNet/data/IDRID")
 # shellcheck disable=SC2016 # the container expands it
@@ -104,11 +104,11 @@ pass "nohup bash tools/dist_train.sh with two processes"
 [ -z "$(find "$use" -not -user 1234)" ] || fail "files of another owner: $(find "$use" -not -user 1234 | head -n 3)"
 pass "every file belongs to the owner of the mount"
 
-mkdir -p "$work/only_work_dirs"
-chown 1234:1235 "$work/only_work_dirs"
+only=$(mktemp -d "$work/only_work_dirs.XXXXXX")
+chown 1234:1235 "$only"
 # shellcheck disable=SC2016
-in_image -v "$work/only_work_dirs:/app/work_dirs" -- bash -c 'touch "$SDCNET_HOME/work_dirs/found"' > "$log" 2>&1
-[ -e "$work/only_work_dirs/found" ] || { cat "$log"; fail "/app/work_dirs"; }
+in_image -v "$only:/app/work_dirs" -- bash -c 'touch "$SDCNET_HOME/work_dirs/found"' > "$log" 2>&1
+[ -e "$only/found" ] || { cat "$log"; fail "/app/work_dirs"; }
 pass "with only /app/work_dirs mounted, results go there"
 in_image "${mounts[@]}" -- /app/docker/healthcheck.sh > "$log" 2>&1 || { cat "$log"; fail healthcheck; }
 pass "the health check is content"

@@ -98,7 +98,9 @@ def test_build_and_save_by_a_stand_in(tmp_path: Path) -> None:
     run(str(ROOT / "docker/build.sh"), "cpu")
     arguments = (tmp_path / "arguments").read_text()
     assert "--target cpu --build-arg BASE_IMAGE=debian:bookworm-slim --build-arg PIP_INDEX_URL=file:///index" in arguments
-    assert "-t sdc-net:latest-cpu" in arguments
+    assert "-t sdc-net:latest-cpu" in arguments and "--platform" not in arguments
+    run(str(ROOT / "docker/build.sh"), "gpu", PLATFORM="linux/amd64")
+    assert "--target gpu --platform linux/amd64 --build-arg" in (tmp_path / "arguments").read_text()
     assert run(str(ROOT / "docker/save.sh"), "gpu", FAILS="1").returncode == 1
     assert not list(tmp_path.glob("sdcnet*"))
     assert run(str(ROOT / "docker/save.sh"), "gpu").returncode == 0
@@ -148,6 +150,17 @@ class TestEntrypoint:
         said, _, root = start("/app/work_dirs")
         assert "results go to /app/work_dirs" in said
         assert (root / "SDC-Net_use/work_dirs").readlink() == Path("/app/work_dirs")
+
+    def test_nothing_is_made_in_a_checkout_that_is_mounted(self, start: Start) -> None:
+        said, _, root = start("/app", "/SDC-Net_use")
+        assert not (root / "app/work_dirs").is_symlink() and "/app is a checkout of yours" in said
+
+    def test_a_checkout_that_is_mounted_as_both(self, tmp_path: Path, start: Start) -> None:
+        """As the dev container does it; a link would be one to itself."""
+        (tmp_path / "root/app").rmdir()
+        (tmp_path / "root/app").symlink_to(tmp_path / "root/SDC-Net_use")
+        said, _, root = start("/SDC-Net_use")
+        assert not (root / "app/work_dirs").is_symlink() and "WARNING: no" not in said
 
     def test_the_narrowest_mount_is_named(self, start: Start) -> None:
         said, _, _ = start("/SDC-Net_use", "/SDC-Net_use/work_dirs", "/app/work_dirs")
