@@ -11,7 +11,7 @@ setup: $(VENV)/.complete
 
 # The stamp is written last, so that an interrupted installation is done again.
 $(VENV)/.complete: requirements/runtime.txt requirements/tests.txt requirements/constraints.txt
-	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"error: got Python {v[0]}.{v[1]}, expected 3.11 or newer; name one by make PYTHON=python3.11")'
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(not (3, 11) <= v < (3, 15) and f"error: got Python {v[0]}.{v[1]}, expected 3.11 to 3.14; name one by make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	@$(PY) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"error: $(VENV) was made by Python {v[0]}.{v[1]}; remove it by rm -rf $(VENV)")'
 	@echo "downloading and installing: this takes minutes"

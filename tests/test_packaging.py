@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import re
 import runpy
+import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,23 @@ def test_requirements_are_read_from_the_files(metadata: dict[str, Any]) -> None:
     assert "torch>=2.6" in metadata["install_requires"]
     assert set(metadata["extras_require"]) == {"tests", "optional"}
     assert not any(line.startswith(("#", "-")) or not line.strip() for line in metadata["install_requires"])
+
+
+def test_the_source_archive_holds_what_setup_reads(tmp_path: Path) -> None:
+    """``python -m build`` makes the wheel from it."""
+    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
+    if not files:
+        pytest.skip("needs a git checkout: what it tracks is copied")
+    for name in (name for name in files if not name.startswith(("docs/", "weights/", "tests/"))):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / "in" / name)
+    command = [sys.executable, "setup.py", "-q", "sdist", "-d", str(tmp_path / "out")]
+    subprocess.run(command, cwd=tmp_path / "in", capture_output=True, check=True)
+    (archive,) = (tmp_path / "out").glob("*.tar.gz")
+    with tarfile.open(archive) as opened:
+        inside = {name.partition("/")[2] for name in opened.getnames()}
+    assert {"requirements/runtime.txt", "requirements/tests.txt", "README.md", "mmseg/version.py", "tools/train.py",
+            "configs/default_runtime.py"} <= inside
 
 
 def test_what_is_installed_is_pinned() -> None:

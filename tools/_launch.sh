@@ -3,7 +3,9 @@
 set -euo pipefail
 tools=$(cd "$(dirname "$0")" && pwd)
 python=${PYTHON:-python}
-if [ -z "${PYTHON:-}" ] && [ -x "$tools/../.venv/bin/python" ] && [ -z "${VIRTUAL_ENV:-}" ]; then
+active=${VIRTUAL_ENV:-}
+[ "${CONDA_DEFAULT_ENV:-base}" = base ] || active=${active:-${CONDA_PREFIX:-}}  # conda starts its base unasked
+if [ -z "${PYTHON:-}" ] && [ -x "$tools/../.venv/bin/python" ] && [ -z "$active" ]; then
     python=$tools/../.venv/bin/python
 fi
 exec "$python" "$tools/_launch.py" "$@"
