@@ -48,7 +48,7 @@ def median(work: Callable[[], Any], repeats: int) -> tuple[float, Any]:
 def network(model: Any, image: np.ndarray, repeats: int) -> dict[str, Any]:
     """Seconds of the network on one image in three ways, and how far its probabilities lie from the plain ones."""
     from mmseg.datasets.reading import fit_size, to_input
-    from mmseg.utils.device import has_native_bfloat16
+    from mmseg.utils.device import exact_convolutions, has_native_bfloat16
 
     size = fit_size(image.shape[1], image.shape[0], model.working_size)
     device = next(model.parameters()).device
@@ -60,7 +60,7 @@ def network(model: Any, image: np.ndarray, repeats: int) -> dict[str, Any]:
         model.to(memory_format=order)
         given = inputs.contiguous(memory_format=order)
         half = way == "default" and has_native_bfloat16(device.type)
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=half):
+        with torch.inference_mode(), exact_convolutions(), torch.autocast(device.type, torch.bfloat16, enabled=half):
             ways[way], logits = median(lambda given=given: model.encode_decode(given), repeats)
         probabilities[way] = model.lesion_probabilities(logits)
     difference = float((probabilities["default"] - probabilities["plain"]).abs().max())
@@ -87,7 +87,12 @@ def parts(inferencer: Any, path: Path, repeats: int) -> dict[str, float]:
         if mask.is_file():
             working[c] = torch.from_numpy(resize_image(read_mask(mask) * np.uint8(255), size)) / 255
     limits = [0.5] * len(inferencer.classes)
-    seconds["enlarge"], (masks, index) = median(lambda: enlarged_masks(working, image.shape[:2], limits), repeats)
+    there = working.to(next(inferencer.model.parameters()).device)
+
+    def enlarge() -> list[torch.Tensor]:
+        return [found.cpu() for found in enlarged_masks(there, image.shape[:2], limits)]
+
+    seconds["enlarge"], (masks, index) = median(enlarge, repeats)
     found = Segmentation(path, image, working.numpy(), masks.numpy(), index.numpy(), inferencer.thresholds,
                          inferencer.classes, inferencer.palette)
     with tempfile.TemporaryDirectory() as out:

@@ -69,6 +69,8 @@ def measure(config_path: str, options: dict[str, Any], way: str, steps: int) -> 
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     runner._init_model_weights()
     runner._maybe_compile("train_step")
+    if config.get("compile") and not runner.compiled:
+        raise SystemExit("error: the network could not be compiled (is there a C compiler?), and would be measured as it is")
     model, wrapper, batches = runner.model, runner.optim_wrapper, iter(loop.dataloader_iterator)
     model.train().to(memory_format=torch.channels_last if shipped else torch.contiguous_format)
     device = next(model.parameters()).device
@@ -124,6 +126,7 @@ def matrix_rate(device: Any, half: bool) -> float:
     from mmseg.utils.device import has_native_bfloat16
 
     dtype = torch.bfloat16 if half and has_native_bfloat16(device.type) else torch.float32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32  # as the convolutions that are held against it
     side = 2048 if device.type == "cpu" else 8192
     a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
     times = []

@@ -20,7 +20,7 @@ if isinstance(sys.stdout, io.TextIOWrapper):
 
 __all__ = [
     "PART_FAILED", "UserError", "add_run_arguments", "exit_on_user_error", "hint", "home_path", "is_first_process",
-    "make_folder", "options", "prepare_config", "require", "work_dir",
+    "leave_processes", "make_folder", "options", "prepare_config", "require", "work_dir",
 ]
 
 
@@ -54,6 +54,14 @@ def options(pairs: list[str] | None) -> dict[str, Any]:
         return parser.parse_args(["--pairs", *pairs] if pairs else []).pairs
     except (ValueError, AssertionError, IndexError, RecursionError) as error:
         raise UserError(f"--cfg-options: {' '.join(pairs or [])!r:.200} cannot be read: {error}") from error
+
+
+def leave_processes() -> None:
+    """Say goodbye to the other processes of a run that has ended well; NCCL warns where nobody does."""
+    import torch.distributed
+
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def hint(old: str, new: str) -> None:

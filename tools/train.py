@@ -8,7 +8,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from _cli import UserError, add_run_arguments, exit_on_user_error, hint, is_first_process, options, prepare_config
+from _cli import (
+    UserError,
+    add_run_arguments,
+    exit_on_user_error,
+    hint,
+    is_first_process,
+    leave_processes,
+    options,
+    prepare_config,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -108,6 +117,7 @@ def main() -> None:
         if earlier:
             remove_run(config.work_dir)  # when all that can be seen beforehand is well
         runner.train()
+        leave_processes()
         if runner.rank == 0:
             work_dir = Path(runner.work_dir)
             print(f"\ncheckpoint  {work_dir / 'latest.pth'}\ncurves      {work_dir / 'curves.png'}\nlog         {runner.log_dir}")

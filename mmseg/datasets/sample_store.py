@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from mmengine.logging import print_log
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from mmseg.datasets import reading
 from mmseg.datasets.lesion_dataset import LesionDataset
@@ -85,6 +86,10 @@ class DiskStore:
         self._index: list[dict[str, Any]] = json.loads((folder / "index.json").read_text())
         self._bytes = np.memmap(folder / "samples.bin", np.uint8, mode="c")  # torch knows no read-only memory
 
+    def __reduce__(self) -> tuple[type[DiskStore], tuple[Path]]:
+        """A worker that is not forked opens the file; pickled, the map would be copied whole."""
+        return type(self), (self.folder,)
+
     @classmethod
     def of(cls, source: LesionDataset, cache_dir: Path, samples: Iterator[Sample]) -> DiskStore:
         """The store of a data set: the one that is there, or one made from ``samples``, which are decoded only then.
@@ -130,6 +135,8 @@ class DiskStore:
         points = data[4 * pixels :].view(torch.int16).view(-1, 2).split(entry["points"])
         meta = {key: tuple(value) if isinstance(value, list) else value for key, value in entry["meta"].items()}
         sample = SegDataSample(metainfo=meta | dict(lesion_points=list(points)))
+        if default_device().type == "cuda" and get_worker_info() is None:  # else the copy to the GPU would wait for it
+            data = data[: 4 * pixels].pin_memory()
         return Sample(data[: 3 * pixels].view(3, height, width), data[3 * pixels : 4 * pixels].view(height, width), sample)
 
 

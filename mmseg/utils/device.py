@@ -14,13 +14,19 @@ from mmseg.utils.errors import UserError
 __all__ = [
     "check_local_rank", "default_device", "distributed_backend", "exact_convolutions", "free_memory", "get_rng_state",
     "gpu_report", "has_native_bfloat16", "peak_memory", "prefers_planar_weight_gradients", "process_device", "reset_peak_memory",
-    "resolve_device", "set_rng_state",
+    "resolve_device", "set_rng_state", "wait_for",
 ]
 
 
 def default_device() -> torch.device:
     """The current GPU where there is one, else the CPU."""
     return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def wait_for(device: torch.device) -> None:
+    """Wait until a GPU has done all it was asked for, so that a clock tells how long that took."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def process_device(index: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,13 @@ def on_disk(root: Path, size: tuple[int, int] = SIZE) -> ResidentDataset:
 
 def stores(root: Path) -> list[str]:
     return sorted(path.name for path in (root.parent / "cache").iterdir() if path.suffix != ".lock")
+
+
+def test_a_worker_that_is_not_forked_opens_the_file_again(root: Path) -> None:
+    store = on_disk(root)._store
+    travelling = pickle.dumps(store)
+    assert len(travelling) < 1000, "the samples travel along"
+    assert torch.equal(pickle.loads(travelling)[3].image, store[3].image)
 
 
 def test_the_same_samples_as_in_memory(root: Path) -> None:

@@ -43,8 +43,7 @@ class NonFiniteGuardHook(Hook):
     on the device, where torch's fused optimisers read it (``found_inf``, as a ``GradScaler`` sets it) and leave out that
     update and every later one. It is looked at when the losses are fetched, which is before any log line, validation or
     checkpoint. Other optimisers, and ``AmpOptimWrapper``, which has such a flag of its own, are looked at there and then; of the
-    latter the losses alone, where its scaler lets an update happen: it looks for its scale by gradients that overflow, and leaves
-    such updates out itself.
+    latter the losses alone, also where its scaler leaves an update out: it looks for its scale by gradients that overflow.
 
     Args:
         lazy: leave the verdict on the device, where the optimiser can read it; None means: on a GPU.
@@ -89,6 +88,12 @@ class NonFiniteGuardHook(Hook):
             torch.distributed.all_reduce(self._stopped, torch.distributed.ReduceOp.MAX)
         update.stopped = self._stopped.clone()
         self._updates.append(update)
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Judge the losses of an update that a scaler has left out: a loss that stays NaN would otherwise train for ever."""
+        wrapper = runner.optim_wrapper
+        if self._seen and isinstance(wrapper, AmpOptimWrapper) and wrapper.should_update():
+            self._check(wrapper.optimizer)
 
     def fetch(self, runner: Any) -> None:
         """Look at the verdicts that were left on the device."""

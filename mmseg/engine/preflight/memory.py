@@ -16,12 +16,13 @@ from mmseg.utils.memory import available_memory
 
 __all__ = ["memory_findings", "shm_findings", "worker_findings"]
 
-_RESIDENT = 4
-"""Bytes a pixel of a resident sample: three of the image, one of the packed masks."""
+_IMAGE, _MASKS = 3, 1
+"""Bytes a pixel of a resident sample: of the image, and of the packed masks."""
 
 
 def worker_findings(config: Config, splits: list[Split], free: int | None = None) -> Iterator[Finding]:
-    """Whether workers would have to hand over samples that lie on the GPU, which ends training at its first batch.
+    """Whether workers would have to hand over samples that lie on the GPU, or these be pinned, which ends training at its first
+    batch.
 
     Args:
         config: its loaders.
@@ -33,18 +34,22 @@ def worker_findings(config: Config, splits: list[Split], free: int | None = None
         return
     free = free_memory(device) if free is None else free
     for split in splits:
-        workers = config[split.loader].get("num_workers") or 0
-        if workers and (split.cache == "device" or (split.cache == "auto" and _resident_bytes(split) <= SHARE * free)):
-            chosen = "chosen by cache='auto'" if split.cache == "auto" else "as configured"
-            yield Finding(
-                ERROR, f"{split.loader}.num_workers", f"{workers} with samples kept on the GPU ({chosen})", "0",
-                "nothing is left for workers to read; or keep samples elsewhere by the data set's cache='host' or 'disk'",
-            )
+        if split.cache != "device" and (split.cache != "auto" or _resident_bytes(split) > SHARE * free):
+            continue
+        chosen = "chosen by cache='auto'" if split.cache == "auto" else "as configured"
+        for key, wanted in (("num_workers", 0), ("pin_memory", False)):
+            if value := config[split.loader].get(key):
+                yield Finding(
+                    ERROR, f"{split.loader}.{key}", f"{value} with samples kept on the GPU ({chosen})", f"{wanted}",
+                    "they are where they are needed; or keep them elsewhere by the data set's cache='host' or 'disk'",
+                )
 
 
-def _resident_bytes(split: Split) -> int:
+def _resident_bytes(split: Split, pinned: bool = False) -> int:
+    """Of a data set; each block of pinned memory has a power of two."""
     width, height = split.working_size() or (0, 0)
-    return _RESIDENT * len(split.dataset) * width * height
+    parts = [_IMAGE * width * height, _MASKS * width * height]
+    return len(split.dataset) * sum(1 << (part - 1).bit_length() if pinned and part else part for part in parts)
 
 
 def shm_findings(config: Config, splits: list[Split], free: int | None = None) -> Iterator[Finding]:
@@ -90,7 +95,7 @@ def memory_findings(splits: list[Split], free: int | None = None) -> Iterator[Fi
     for split in splits:
         if split.cache != "host":  # 'auto' looks for itself
             continue
-        size, needed = split.working_size() or (0, 0), _resident_bytes(split)
+        size, needed = split.working_size() or (0, 0), _resident_bytes(split, pinned=default_device().type == "cuda")
         if needed > free:
             yield Finding(
                 WARNING, split.where, f"{free / 2**30:.1f} GiB of main memory free",

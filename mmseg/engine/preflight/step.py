@@ -13,10 +13,10 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmseg.engine.dataset_info import leaf_datasets
+from mmseg.datasets.leaves import leaf_datasets
 from mmseg.engine.preflight.finding import ERROR, NOTE, Finding, from_user_error
 from mmseg.engine.preflight.model import Parts
-from mmseg.utils.device import default_device, peak_memory, reset_peak_memory
+from mmseg.utils.device import default_device, peak_memory, reset_peak_memory, wait_for
 from mmseg.utils.errors import UserError
 
 __all__ = ["largest_batch", "step_findings"]
@@ -56,17 +56,21 @@ def _first_batch(config: Config) -> dict[str, list[Any]]:
 def _try_step(batch: dict[str, list[Any]], parts: Parts, device: torch.device) -> Iterator[Finding]:
     wanted, losses, seconds = len(batch["inputs"]), dict[str, Any](), 0.0
     parts.model.to(device).train()
+    # An optimiser takes its own memory when it first steps, with accumulated gradients after several: the second time tells.
+    repeats = 1 if device.type == "cpu" else 2 * getattr(parts.optim_wrapper, "_accumulative_counts", 1)
 
     def step(size: int) -> bool:
         nonlocal losses, seconds
         reset_peak_memory(device)
-        began = time.monotonic()
         try:
-            losses = parts.model.train_step(_of_size(batch, size), parts.optim_wrapper)
+            for _ in range(repeats):
+                began = time.monotonic()
+                losses = parts.model.train_step(_of_size(batch, size), parts.optim_wrapper)
+                wait_for(device)
+                seconds = time.monotonic() - began
         except torch.OutOfMemoryError:
             gc.collect()
             return False
-        seconds = time.monotonic() - began
         return True
 
     fits = largest_batch(step, wanted)

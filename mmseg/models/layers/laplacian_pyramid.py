@@ -71,6 +71,8 @@ class LaplacianPyramid(nn.Module):
         size is open, can neither branch on its parity nor take a part of the result."""
         kernel = self.kernel.float()
         padded = F.pad(x, (2, 2 - surplus[1], 2, 2 - surplus[0]), mode="reflect")
+        if x.is_cuda:  # planar, for which torch has a kernel of its own: cuDNN's for channels-last may compute in TF32
+            kernel, padded = kernel.flatten().view(kernel.shape), padded.contiguous()
         return F.conv2d(padded, kernel, groups=kernel.shape[0])
 
     def _up(self, x: Tensor, size: torch.Size) -> Tensor:

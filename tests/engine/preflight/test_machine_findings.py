@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 
 from mmseg.apis import build_runner, register_all_modules
-from mmseg.engine.preflight import environment
+from mmseg.engine.preflight import environment, memory
 from mmseg.engine.preflight.disk import checkpoint_bytes, disk_findings, file_system, folder_findings, in_container
 from mmseg.engine.preflight.environment import environment_findings
 from mmseg.engine.preflight.machine import machine_findings
@@ -173,6 +173,17 @@ class TestMemory:
             assert list(worker_findings(config, splits)) == []
         config.train_dataloader.num_workers = 0
         assert list(worker_findings(config, splits, 2 * needed)) == []
+        config.train_dataloader.pin_memory = True
+        told = [(f.where, f.expected) for f in worker_findings(config, splits, 2 * needed)]
+        assert told == [("train_dataloader.pin_memory", "False")] * found
+
+    def test_pinned_memory_comes_in_powers_of_two(self, config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+        config.train_dataloader.dataset.cache = "host"
+        splits, _ = find_splits(config)
+        monkeypatch.setattr(memory, "default_device", lambda: torch.device("cuda"))
+        needed = 4 * (2**17 + 2**16)  # for 115,200 and 38,400 bytes
+        assert list(memory_findings(splits, needed)) == []
+        assert len(list(memory_findings(splits, needed - 1))) == 1
 
     def test_this_machine_tells(self) -> None:
         assert available_memory() > 2**20
