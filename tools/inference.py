@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from _cli import PART_FAILED, UserError, exit_on_user_error, home_path
 
@@ -43,7 +44,7 @@ def main() -> None:
         if args.batch_size < 1:
             raise UserError(f"--batch-size: got {args.batch_size}, expected 1 or more")
         from mmseg.apis import LesionInferencer
-        from mmseg.apis.results import write_table
+        from mmseg.apis.results import TABLE, write_table
         from mmseg.apis.sharing import Share
 
         launched = args.launcher != "none"
@@ -58,7 +59,10 @@ def main() -> None:
             inferencer, files, out_dir, args.save_probabilities, args.batch_size, args.overwrite, (share.rank, share.world),
             overlay=not args.no_overlay,
         ))
-        table = write_table(out_dir, output_names(files)) if share.rank == 0 and len(files) > 1 else None
+        table = None
+        if share.rank == 0 and (len(files) > 1 or Path(out_dir, TABLE).exists()):
+            names, failed = output_names(files), set(outcome.failed)
+            table = write_table(out_dir, names, [name for file, name in zip(files, names, strict=True) if str(file) in failed])
     if share.rank > 0:
         return
     if outcome.failed and (launched or len(files) > 10):  # where they have scrolled away

@@ -6,6 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
+_MARKS = {b"\xff\xd8": (b"\xff\xda", b"\xff\xd9"), b"\x89P": (b"IHDR", b"IEND")}  # of JPEG and PNG: start and end of pixels
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Segment photographs with an ONNX file written by tools/export.py.")
@@ -21,10 +23,16 @@ def main() -> None:
     about = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
     limits = np.float32([about["thresholds"][name] for name in about["classes"]])
     args.out_dir.mkdir(parents=True, exist_ok=True)
-    for path in map(Path, args.images):
-        image = cv2.imread(str(path))  # BGR, upright by EXIF
-        if about["preprocessing"] != "inside" or image is None:
-            raise SystemExit(f"error: {path} is no readable image" if image is None else "error: export with preprocessing")
+    paths = [Path(image) for image in args.images]
+    if about["preprocessing"] != "inside" or len({path.stem for path in paths}) < len(paths):
+        raise SystemExit("error: export with preprocessing, and name photographs whose names differ")
+    for path in paths:
+        data = path.read_bytes() if path.is_file() else b""
+        start, end = _MARKS.get(data[:2], (b"", b""))
+        whole = data and data.rfind(end) >= data.rfind(start)  # of a part OpenCV makes a photograph that is grey below
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH) if whole else None
+        if image is None or image.dtype != np.uint8:  # BGR, upright by EXIF
+            raise SystemExit(f"error: {path}: expected a whole photograph of 8 bits a channel")
         height, width, _ = image.shape
         sides = zip(sorted(about["size"] or (width, height)), sorted((width, height)), strict=True)  # long with long
         factor = min(box / side for box, side in sides)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Outcome", "find_inputs", "fingerprint", "output_names", "segment_files"]
 
+_NAME_BYTES = 255
+"""The longest name of a file, on every common file system."""
+
 
 def find_inputs(inputs: Sequence[str]) -> list[Path]:
     """Files for what a user named: files, folders (their photographs, not those of sub-folders) and globs.
@@ -110,7 +113,7 @@ def segment_files(
     """Segment files and write their results, with a line of progress each; a file that cannot be read is told and passed over.
 
     A photograph is done when its results stand there, whole, made from the same file (path, size, time), weights and settings;
-    an overlay more than was asked for does no harm.
+    an overlay or probabilities more than were asked for do no harm.
 
     Args:
         inferencer: that segments.
@@ -126,7 +129,8 @@ def segment_files(
         what became of this process's files.
 
     Raises:
-        UserError: the folder cannot be written, is that of the photographs, or holds results of others with the same name.
+        UserError: the folder cannot be written, is that of the photographs, or holds results of others with the same name, or
+            probabilities that would be lost.
     """
     from mmseg.apis.inferencer import check_size
     from mmseg.apis.results import is_complete, result_paths, write_results
@@ -142,15 +146,23 @@ def segment_files(
     for path, name in list(zip(files, output_names(files), strict=True))[share[0] :: share[1]]:
         made_from = dict(photograph=_identity(path), settings=settings)
         paths = result_paths(out_dir, name, inferencer.classes, save_probabilities, overlay)
-        if not overwrite and is_complete(paths, made_from):
+        longest = max(len(os.fsencode(path.name)) for path in paths)
+        if longest > _NAME_BYTES:
+            print(f"error: {path}: the names of its results would have {longest} bytes, at most {_NAME_BYTES} are possible; "
+                  "give it a shorter name", file=sys.stderr)
+            outcome.failed.append(str(path))
+            continue
+        with_probabilities = {**made_from, "settings": [settings[0], True]}  # which are one file more, and do no harm
+        if not overwrite and (is_complete(paths, made_from) or is_complete(paths, with_probabilities)):
             outcome.kept += 1
             continue
         todo.append((path, name, made_from))
-        others += [] if overwrite else _in_the_way(out_dir, name, path, inferencer.classes)
+        others += [] if overwrite else _in_the_way(out_dir, name, path, inferencer.classes, save_probabilities)
     if others:
         more = f"\n  and {len(others) - 5} more" if len(others) > 5 else ""
-        raise UserError(f"{out_dir}: holds results of other photographs, or other files, of the same name; name another "
-                        "--out-dir, or --overwrite to replace them:\n  " + "\n  ".join(others[:5]) + more)
+        raise UserError(f"{out_dir}: holds results of other photographs, or other files, of the same name, or "
+                        "probabilities, which would be lost; name another --out-dir, or --overwrite to replace them:\n  "
+                        + "\n  ".join(others[:5]) + more)
     if outcome.kept:
         print(f"{outcome.kept} photographs are done already, by the same checkpoint and settings", flush=True)
     start = time.monotonic()
@@ -176,13 +188,15 @@ def segment_files(
     return outcome
 
 
-def _in_the_way(out_dir: str | Path, name: str, path: Path, classes: Sequence[str]) -> list[str]:
-    """What stands where the results of a photograph would, and is none of it; empty where nothing does."""
+def _in_the_way(out_dir: str | Path, name: str, path: Path, classes: Sequence[str], save_probabilities: bool) -> list[str]:
+    """What stands where the results of a photograph would and is none of it, or would be lost; empty where nothing does."""
     from mmseg.apis.results import foreign_files, photograph_of
 
     earlier, foreign = photograph_of(out_dir, name), foreign_files(out_dir, name, classes)
     other = earlier is not None and Path(earlier).resolve() != path.resolve()
     told = [f"{name}: of {earlier}, now {path}"] if other else []
+    if earlier is not None and not other and not save_probabilities and Path(out_dir, f"{name}.npz").exists():
+        told.append(f"{name}: {name}.npz, the probabilities of an earlier run, which would go: ask for them again, too")
     return told + ([f"{name}: {foreign[0].name}, which no {name}.json says to be a result"] if foreign else [])
 
 

@@ -20,8 +20,9 @@ from mmseg.apis.init import init_model
 from mmseg.apis.regions import Region, find_regions
 from mmseg.datasets.reading import fit_size, read_image, to_input
 from mmseg.engine.dataset_info import working_size
+from mmseg.models import SegDataPreProcessor
 from mmseg.models.segmentors.base import BaseSegmentor
-from mmseg.structures import SegDataSample, enlarge, enlarged_classes, enlarged_masks
+from mmseg.structures import SegDataSample, class_masks, enlarge, enlarged_classes, enlarged_masks
 from mmseg.utils.device import exact_convolutions, has_native_bfloat16
 from mmseg.utils.errors import UserError, nearest
 
@@ -173,7 +174,7 @@ class LesionInferencer:
         if not self.model.is_argmax:
             return enlarged_masks(working, size, [thresholds[name] for name in self.classes])
         index = enlarged_classes(working, size)
-        return index == torch.arange(len(self.classes), device=index.device).view(-1, 1, 1), index
+        return class_masks(index[None], len(self.classes)), index
 
     def _network(self, arrays: Sequence[np.ndarray]) -> list[Tensor]:
         """Probabilities float32 ``(C, h, w)`` of each photograph at the working size."""
@@ -226,6 +227,8 @@ def predict(model: BaseSegmentor, images: Sequence[np.ndarray], enlarged: bool =
 
     The results have the photographs' size, or without ``enlarged`` that of the scaled ones.
     """
+    if isinstance(model.data_preprocessor, SegDataPreProcessor) and len({image.shape for image in images}) > 1:
+        return [sample for image in images for sample in predict(model, [image], enlarged)]  # it takes one size at a time
     inputs, samples = [], []
     for image in images:
         height, width = image.shape[:2]

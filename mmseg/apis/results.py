@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
 import shutil
@@ -17,6 +16,7 @@ import numpy as np
 from mmseg.apis.inferencer import Segmentation
 from mmseg.structures import retina_mask
 from mmseg.utils.errors import UserError
+from mmseg.utils.whole_files import UNFINISHED, whole_file
 from mmseg.visualization import draw_overlay, write_picture
 
 __all__ = ["foreign_files", "is_complete", "photograph_of", "result_paths", "summarise", "write_results", "write_table"]
@@ -25,14 +25,16 @@ TABLE = "summary.csv"
 _COLUMNS = ("photograph", "lesion", "regions", "pixels", "retina_share")
 
 
-def summarise(found: Segmentation) -> dict[str, dict[str, float | int]]:
-    """Per lesion: ``pixels``, ``retina_share`` (0 to 1, of the field of view) and ``regions`` (8-connected)."""
-    retina = int(retina_mask(found.image).sum())
-    summary: dict[str, dict[str, float | int]] = {}
+def summarise(found: Segmentation) -> dict[str, dict[str, float | int | None]]:
+    """Per lesion: ``pixels``, ``retina_share`` (0 to 1, that part of the field of view which is lesion; None in a photograph
+    without one) and ``regions`` (8-connected)."""
+    retina = retina_mask(found.image)
+    area = int(retina.sum())
+    summary: dict[str, dict[str, float | int | None]] = {}
     for name, mask in zip(found.classes, found.masks, strict=True):
-        pixels = int(mask.sum())
         regions = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)[0] - 1
-        summary[name] = dict(pixels=pixels, retina_share=pixels / max(retina, 1), regions=int(regions))
+        share = int((mask & retina).sum()) / area if area else None
+        summary[name] = dict(pixels=int(mask.sum()), retina_share=share, regions=int(regions))
     return summary
 
 
@@ -52,11 +54,20 @@ def is_complete(paths: Sequence[Path], made_from: dict[str, Any]) -> bool:
         paths: from :func:`result_paths`.
         made_from: as given to :func:`write_results`.
     """
-    try:
-        report = json.loads(paths[-1].read_bytes())
-    except (OSError, ValueError):
-        return False
+    report = _report(paths[-1])
     return isinstance(report, dict) and report.get("made_from") == made_from and all(path.is_file() for path in paths)
+
+
+def _report(path: Path) -> Any:
+    """What a JSON file holds; None where there is none, or what a process left that was killed."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def _is_result(report: Any) -> bool:
+    return isinstance(report, dict) and {"lesions", "checkpoint"} <= report.keys()
 
 
 def photograph_of(out_dir: str | Path, name: str) -> str | None:
@@ -66,13 +77,10 @@ def photograph_of(out_dir: str | Path, name: str) -> str | None:
         UserError: the JSON file of that name is no result.
     """
     path = Path(out_dir, f"{name}.json")
-    try:
-        report = json.loads(path.read_bytes())
-    except FileNotFoundError:
+    report = _report(path)
+    if report is None:
         return None
-    except (OSError, ValueError):  # of a process that was killed long ago, or cut off
-        return None
-    if not isinstance(report, dict) or not {"lesions", "checkpoint"} <= report.keys():
+    if not _is_result(report):
         raise UserError(f"{path}: is no result of this program and would be replaced; name another --out-dir, move it away, "
                         "or --overwrite")
     made_from = report.get("made_from")
@@ -94,7 +102,7 @@ def foreign_files(out_dir: str | Path, name: str, classes: Sequence[str]) -> lis
 
 
 def _part(out_dir: str | Path, name: str) -> Path:
-    return Path(out_dir, f".{name}.part")
+    return Path(out_dir, f".{name}{UNFINISHED}")
 
 
 def write_results(
@@ -151,7 +159,8 @@ def write_results(
             checkpoint=checkpoint,
             made_from=made_from,
         )
-        (part / f"{name}.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+        (part / f"{name}.json").write_bytes(text.encode("utf-8", "backslashreplace"))  # JSON's own escape of what is no character
         for ending in (".json", "_overlay.png", ".npz"):
             Path(out_dir, name + ending).unlink(missing_ok=True)
         for path in paths:
@@ -162,12 +171,15 @@ def write_results(
     return paths
 
 
-def write_table(out_dir: str | Path, names: Sequence[str]) -> Path | None:
+def write_table(out_dir: str | Path, names: Sequence[str], failed: Sequence[str] = ()) -> Path | None:
     """Write ``summary.csv``: a line for each photograph and lesion, from the JSON files, for a spreadsheet (UTF-8 with a mark).
+
+    Photographs that an earlier table names stay in it, where their results are still there.
 
     Args:
         out_dir: folder of the results.
         names: the beginnings of their names; what has no result is left out.
+        failed: names that are left out, though results of an earlier time may be there.
 
     Returns:
         the path; None where a file of that name is there that is no such table: it is left as it is.
@@ -176,21 +188,34 @@ def write_table(out_dir: str | Path, names: Sequence[str]) -> Path | None:
         UserError: it cannot be written.
     """
     path = Path(out_dir, TABLE)
-    part = path.with_name(f".{TABLE}.part")
     try:
-        if path.exists() and not path.read_text(encoding="utf-8-sig", errors="replace").startswith(",".join(_COLUMNS)):
+        earlier = _names_in(path) if path.exists() else []
+        if earlier is None:
             return None
-        with part.open("w", newline="", encoding="utf-8-sig") as file:
+        with whole_file(path) as part, part.open("w", newline="", encoding="utf-8-sig", errors="backslashreplace") as file:
             writer = csv.writer(file)
             writer.writerow(_COLUMNS)
-            for name in names:
-                with contextlib.suppress(OSError, ValueError):  # a photograph that could not be read
-                    found = json.loads(Path(out_dir, f"{name}.json").read_bytes())["lesions"]
-                    writer.writerows([name, lesion, *(of_it[key] for key in _COLUMNS[2:])] for lesion, of_it in found.items())
-        part.replace(path)
+            for name in dict.fromkeys([*earlier, *names]):
+                report: Any = {} if name in failed else _report(Path(out_dir, f"{name}.json"))
+                for lesion, of_it in report["lesions"].items() if _is_result(report) else ():
+                    writer.writerow([_shown(name), lesion, *(of_it[key] for key in _COLUMNS[2:])])
     except OSError as error:
         raise UserError(f"{error.filename or path}: cannot be written ({error.strerror})") from error
     return path
+
+
+def _shown(name: str) -> str:
+    """A name that no spreadsheet takes for a formula: behind an apostrophe, as one types it there."""
+    return f"'{name}" if name[:1] in "=+-@" else name
+
+
+def _names_in(table: Path) -> list[str] | None:
+    """The photographs of an earlier table, in order; None where this is no such table."""
+    with table.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+        rows = csv.reader(file)
+        if tuple(next(rows, ())) != _COLUMNS:
+            return None
+        return list(dict.fromkeys(row[0].removeprefix("'") if row[0][1:2] in tuple("=+-@") else row[0] for row in rows if row))
 
 
 def _write_overlay(path: Path, found: Segmentation) -> Path:

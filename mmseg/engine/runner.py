@@ -338,8 +338,12 @@ def load_weights(
         what was loaded, renamed, left out and missing; logged where the names are another project's.
 
     Raises:
-        UserError: names or shapes differ (strict), or nothing fits at all.
+        UserError: names or shapes differ (strict), nothing fits at all, or a weight is not finite.
     """
+    if broken := [name for name, tensor in state_dict.items() if not torch.isfinite(tensor).all()]:
+        more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
+        raise UserError(f"{source}: holds numbers that are not finite, in {broken[0]}{more}: the training that wrote it had "
+                        "diverged; take an earlier checkpoint")
     fitting, report = match_weights(state_dict, model.state_dict(), str(source))
     wrong = f"{source} does not fit the model: {report.differences}"
     if report.differences and (strict or not fitting):

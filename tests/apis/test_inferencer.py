@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from scipy import ndimage
 from mmseg.apis import LesionInferencer, inference_model, init_model, write_results
 from mmseg.apis.browse import browse_dataset
 from mmseg.apis.folders import find_inputs, fingerprint, output_names, segment_files
+from mmseg.apis.results import summarise, write_table
 from mmseg.datasets.reading import read_image
 from mmseg.engine import load_config
 from mmseg.engine.checkpoint import read_checkpoint, write_checkpoint
@@ -105,8 +109,25 @@ class TestResults:
                 mask = np.array(Image.open(written / f"{photograph.stem}_{lesion}.png")) > 0
                 numbers = report["lesions"][lesion]
                 assert numbers["pixels"] == mask.sum()
-                assert numbers["retina_share"] == pytest.approx(mask.sum() / retina_mask(image).sum())
+                retina = retina_mask(image)
+                assert numbers["retina_share"] == pytest.approx((mask & retina).sum() / retina.sum())
                 assert numbers["regions"] == ndimage.label(mask, np.ones((3, 3)))[1]
+
+    def test_the_share_of_a_photograph_without_a_retina(self, speckled: Path, tmp_path: Path) -> None:
+        found = LesionInferencer(speckled, device="cpu", thresholds=0.0)(np.zeros((160, 240, 3), np.uint8))
+        assert found.masks.all()
+        assert {tuple(of_it.values()) for of_it in summarise(found).values()} == {(160 * 240, None, 1)}
+        write_results(found, tmp_path, "black", {})
+        table = write_table(tmp_path, ["black"])
+        assert table is not None
+        assert table.read_text(encoding="utf-8-sig").splitlines()[1] == f"black,MA,1,{160 * 240},"
+
+    def test_names_that_a_spreadsheet_would_calculate(self, inferencer: LesionInferencer, tmp_path: Path) -> None:
+        for name in ("=1+1", "eye"):
+            write_results(inferencer(np.zeros((160, 240, 3), np.uint8)), tmp_path, name, {})
+            assert write_table(tmp_path, [name]) is not None  # the second time beside what an earlier table holds
+        with (tmp_path / "summary.csv").open(encoding="utf-8-sig", newline="") as file:
+            assert [row["photograph"] for row in csv.DictReader(file)] == ["'=1+1"] * 4 + ["eye"] * 4
 
     def test_the_photographs_own_resolution_counts(self, inferencer: LesionInferencer, photographs: list[Path]) -> None:
         large = cv2.resize(read_image(photographs[0]), (501, 333))
@@ -250,6 +271,24 @@ class TestInputs:
             with pytest.raises(UserError, match=r": of (.*\.jpg|an array), now "):
                 segment_files(inferencer, photographs[:1], tmp_path)
 
+    def test_names_that_are_no_characters_and_names_that_are_too_long(
+        self, inferencer: LesionInferencer, tmp_path: Path, photographs: list[Path], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """A name of an old archive, in no encoding of today, spoils nothing; nor does one that leaves no room for an ending."""
+        odd, long = tmp_path / os.fsdecode(b"\xe4.jpg"), tmp_path / f"{'x' * 245}.jpg"
+        try:
+            shutil.copy(photographs[0], odd)
+        except OSError:
+            pytest.skip("this file system takes only names of UTF-8")
+        shutil.copy(photographs[0], long)
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # as the tool does
+        outcome = segment_files(inferencer, [odd, long, photographs[1]], tmp_path / "out")
+        assert (outcome.segmented, outcome.failed) == (2, [str(long)])
+        assert "would have 257 bytes, at most 255 are possible" in capsys.readouterr().err
+        assert json.loads((tmp_path / "out" / f"{odd.stem}.json").read_bytes())["image"] == str(odd)
+        assert segment_files(inferencer, [odd, photographs[1]], tmp_path / "out").kept == 2
+        assert write_table(tmp_path / "out", [odd.stem, photographs[1].stem]) is not None
+
     def test_an_unwritable_folder(self, inferencer: LesionInferencer, tmp_path: Path, photographs: list[Path]) -> None:
         (tmp_path / "file").touch()
         with pytest.raises(UserError, match="cannot be written"):
@@ -336,11 +375,24 @@ class TestGoingOn:
     def test_other_settings_do_not_count_as_done(
         self, inferencer: LesionInferencer, photographs: list[Path], done: Path
     ) -> None:
-        assert self.again(inferencer, photographs, done, save_probabilities=True) == (3, 0)
         strict = LesionInferencer(inferencer.model, thresholds={"MA": 0.9}, dtype="float32")
         assert self.again(strict, photographs, done) == (3, 0)
         rough = LesionInferencer(inferencer.model, thresholds={"MA": 0.9}, dtype="bfloat16")
         assert self.again(rough, photographs[:1], done) == (1, 0)
+
+    def test_probabilities_are_not_lost_unasked(
+        self, inferencer: LesionInferencer, photographs: list[Path], done: Path
+    ) -> None:
+        assert self.again(inferencer, photographs, done, save_probabilities=True) == (3, 0)
+        before = contents(done)
+        assert self.again(inferencer, photographs, done) == (0, 3)  # more than was asked for does no harm
+        strict = LesionInferencer(inferencer.model, thresholds={"MA": 0.9}, dtype="float32")
+        with pytest.raises(UserError, match=r"\.npz, the probabilities of an earlier run, which would go"):
+            segment_files(strict, photographs, done)
+        assert contents(done) == before
+        assert self.again(strict, photographs, done, save_probabilities=True) == (3, 0)
+        assert self.again(inferencer, photographs, done, overwrite=True) == (3, 0)
+        assert not list(done.glob("*.npz"))
 
     def test_other_weights_do_not_count_as_done(
         self, inferencer: LesionInferencer, trained: Path, photographs: list[Path], done: Path
@@ -384,6 +436,34 @@ class TestGoingOn:
         whole, folder = contents(done), tmp_path / "shared"
         assert [self.again(inferencer, photographs, folder, share=(i, 2)) for i in range(2)] == [(2, 0), (1, 0)]
         assert contents(folder) == whole
+
+
+@pytest.mark.parametrize("options", [
+    {"test_dataloader.dataset.size": (120, 80)}, {"model.test_cfg.flips": ["horizontal"]}, {"data_preprocessor.mean": [0.0] * 3},
+])
+def test_what_changes_results_changes_the_fingerprint(
+    inferencer: LesionInferencer, speckled: Path, options: dict[str, Any]
+) -> None:
+    other = LesionInferencer(init_model(None, speckled, "cpu", options), dtype="float32")
+    assert fingerprint(other) != fingerprint(inferencer)
+
+
+@pytest.mark.parametrize(("dtype", "native", "computed"), [
+    ("auto", True, torch.bfloat16), ("auto", False, torch.float32), ("bfloat16", False, torch.bfloat16),
+    ("float32", True, torch.float32),
+])
+def test_in_which_type_the_network_computes(
+    inferencer: LesionInferencer, photographs: list[Path], monkeypatch: pytest.MonkeyPatch, dtype: str, native: bool,
+    computed: torch.dtype,
+) -> None:
+    monkeypatch.setattr("mmseg.apis.inferencer.has_native_bfloat16", lambda kind: native)
+    seen = set()
+    hook = inferencer.model.backbone.layer1[0].conv1.register_forward_hook(lambda *given: seen.add(given[2].dtype))
+    try:
+        LesionInferencer(inferencer.model, dtype=dtype)(photographs[0])
+    finally:
+        hook.remove()
+    assert seen == {computed}
 
 
 class TestThresholds:

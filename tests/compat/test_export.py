@@ -288,7 +288,34 @@ class TestTools:
             np.testing.assert_array_equal(got[certain], 255 * mask[certain])
         index_map = cv2.imread(str(tmp_path / "eye_mask.png"), cv2.IMREAD_UNCHANGED)
         assert (index_map == found.index_map).mean() > 0.999
-        assert len((repo / "tools/onnx_inference.py").read_text().splitlines()) <= 45
+        assert len((repo / "tools/onnx_inference.py").read_text().splitlines()) <= 55
+
+    @pytest.mark.parametrize(("name", "spoil"), [
+        ("eye.png", lambda data: data[: len(data) // 2]), ("eye.jpg", lambda data: data[: len(data) // 2]),
+        ("deep.png", lambda data: data), ("none.png", None),
+    ])
+    def test_onnx_inference_refuses_what_inference_refuses(
+        self, repo: Path, exported: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str,
+        spoil: Callable[[bytes], bytes] | None,
+    ) -> None:
+        """Half of a file, which OpenCV makes grey, and 16 bits, of which it would take the upper half."""
+        path = tmp_path / name
+        if spoil is not None:
+            pixels = np.random.RandomState(0).randint(0, 256, (160, 240, 3)).astype(np.uint16 if "deep" in name else np.uint8)
+            path.write_bytes(spoil(cv2.imencode(path.suffix, pixels)[1].tobytes()))
+        with pytest.raises(UserError):
+            read_image(path)
+        monkeypatch.setattr(sys, "argv", ["onnx_inference.py", exported["path"], str(path), "--out-dir", str(tmp_path / "out")])
+        with pytest.raises(SystemExit, match=f"{name}: expected a whole photograph of 8 bits"):
+            runpy.run_path(str(repo / "tools/onnx_inference.py"), run_name="__main__")
+        assert not list((tmp_path / "out").iterdir())
+
+    def test_onnx_inference_keeps_photographs_of_one_name_apart(
+        self, repo: Path, exported: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setattr(sys, "argv", ["x", exported["path"], "a/eye.png", "b/eye.png", "--out-dir", str(tmp_path)])
+        with pytest.raises(SystemExit, match="whose names differ"):
+            runpy.run_path(str(repo / "tools/onnx_inference.py"), run_name="__main__")
 
     def test_export(
         self, repo: Path, checkpoint: Path, exported: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
