@@ -4,6 +4,8 @@ A class registered here is found by its bare name from every config whose ``defa
 not found here is looked for in mmengine.
 """
 
+from typing import Any
+
 from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import EVALUATOR as MMENGINE_EVALUATOR
@@ -32,6 +34,7 @@ __all__ = [
     "ALL_REGISTRIES", "DATASETS", "DATA_SAMPLERS", "EVALUATOR", "FUNCTIONS", "HOOKS", "INFERENCERS", "LOG_PROCESSORS", "LOOPS",
     "METRICS", "MODELS", "MODEL_WRAPPERS", "OPTIMIZERS", "OPTIM_WRAPPERS", "OPTIM_WRAPPER_CONSTRUCTORS", "PARAM_SCHEDULERS",
     "RUNNERS", "RUNNER_CONSTRUCTORS", "TASK_UTILS", "TRANSFORMS", "VISBACKENDS", "VISUALIZERS", "WEIGHT_INITIALIZERS",
+    "find_class",
 ]
 
 
@@ -67,3 +70,11 @@ ALL_REGISTRIES = (
     OPTIM_WRAPPERS, OPTIM_WRAPPER_CONSTRUCTORS, PARAM_SCHEDULERS, METRICS, EVALUATOR, VISUALIZERS, VISBACKENDS,
     LOG_PROCESSORS, FUNCTIONS, RUNNER_CONSTRUCTORS, TASK_UTILS, INFERENCERS,
 )
+
+
+def find_class(registry: Registry, name: Any) -> Any:
+    """What a configuration's ``type`` names; None where there is none, or where no module could have this name."""
+    try:
+        return registry.get(name) if isinstance(name, str) else None
+    except Exception:  # mmengine imports what looks like a module, which fails in any way
+        return None

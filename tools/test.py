@@ -8,7 +8,16 @@ import sys
 import time
 from pathlib import Path
 
-from _cli import UserError, add_run_arguments, exit_on_user_error, hint, is_first_process, make_folder, prepare_config
+from _cli import (
+    UserError,
+    add_run_arguments,
+    exit_on_user_error,
+    hint,
+    is_first_process,
+    leave_processes,
+    make_folder,
+    prepare_config,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -63,28 +72,11 @@ def main() -> None:
             score_predictions(config, args.predictions, out, command)
             tell(out, start)
             return
-        config.load_from, config.resume = args.checkpoint, False
-        from mmseg.apis import lesion_evaluators
+        from mmseg.apis import build_tester
 
-        ours = lesion_evaluators(config)
-        if len(ours) > 1:
-            raise UserError(f"test_evaluator: got {len(ours)} LesionMetric, expected one: each writes --out's metrics.json")
-        for evaluator in ours:
-            evaluator.out_dir = str(out)
-        if isinstance((config.get("default_hooks") or {}).get("logger"), dict):
-            config.default_hooks.logger.interval = 5
-        if args.tta:
-            config.model.test_cfg = {**(config.model.get("test_cfg") or {}), "flips": ["horizontal", "vertical", "diagonal"]}
-        hooks = [*(config.get("custom_hooks") or []), dict(type="ReportHook", out_dir=str(out), command=command)]
-        if args.show_dir:
-            make_folder(args.show_dir, "--show-dir")
-            hooks.append(dict(type="OverlayHook", out_dir=args.show_dir))
-        config.custom_hooks = hooks
-
-        from mmseg.apis import build_runner
-
-        runner = build_runner(config)
+        runner = build_tester(config, args.checkpoint, out, args.tta, args.show_dir, command)
         runner.test()
+        leave_processes()
         if runner.rank == 0:
             tell(out, start)
             if args.show_dir:

@@ -18,15 +18,16 @@ from mmengine.structures import PixelData
 from PIL import Image
 
 from mmseg.apis.init import register_all_modules
+from mmseg.datasets.leaves import summarise_datasets
 from mmseg.datasets.lesion_dataset import LesionDataset
 from mmseg.datasets.reading import image_size
 from mmseg.engine.config import check_config
 from mmseg.evaluation import LesionMetric
-from mmseg.registry import DATASETS, METRICS
+from mmseg.registry import DATASETS, METRICS, find_class
 from mmseg.utils.errors import UserError
 from mmseg.visualization import ReportPictures, write_report
 
-__all__ = ["find_predictions", "lesion_evaluators", "score_predictions"]
+__all__ = ["find_predictions", "lesion_evaluator", "score_predictions"]
 
 QUANTISED = "the predictions are 8-bit PNGs, and probabilities of 256 values falsify it; give float32 in .npz files"
 _NAMED = 5
@@ -34,13 +35,22 @@ _NAMED = 5
 Load = Callable[[], np.ndarray]
 
 
-def lesion_evaluators(config: Config) -> list[Any]:
-    """The configurations of ``test_evaluator`` that are of :class:`LesionMetric`, or of a subclass; they may be changed."""
+def lesion_evaluator(config: Config) -> Any:
+    """The configuration of ``test_evaluator`` that is of :class:`LesionMetric`, or of a subclass; it may be changed.
+
+    Returns:
+        None where there is none.
+
+    Raises:
+        UserError: there are several, each of which would write its files.
+    """
     register_all_modules()
     given = config.test_evaluator if isinstance(config.test_evaluator, list) else [config.test_evaluator]
-    named = [(e.get("type"), e) for e in given if isinstance(e, dict)]
-    kinds = [(METRICS.get(name) if isinstance(name, str) and name.strip(".") else None, e) for name, e in named]
-    return [evaluator for kind, evaluator in kinds if isinstance(kind, type) and issubclass(kind, LesionMetric)]
+    kinds = [(find_class(METRICS, e.get("type")), e) for e in given if isinstance(e, dict)]
+    ours = [evaluator for kind, evaluator in kinds if isinstance(kind, type) and issubclass(kind, LesionMetric)]
+    if len(ours) > 1:
+        raise UserError(f"test_evaluator: got {len(ours)} LesionMetric, expected one: each writes its metrics.json")
+    return ours[0] if ours else None
 
 
 def score_predictions(config: Config, folder: str | Path, out_dir: str | Path, command: str = "") -> dict[str, float]:
@@ -69,10 +79,11 @@ def score_predictions(config: Config, folder: str | Path, out_dir: str | Path, c
     if not isinstance(dataset, LesionDataset):
         raise UserError(f"test_dataloader.dataset: got a {type(dataset).__name__}, expected one data set of lesions, whose image "
                         "names are those of the predictions")
-    settings = next((dict(e) for e in lesion_evaluators(config)), dict(type="LesionMetric"))
+    settings = dict(lesion_evaluator(config) or dict(type="LesionMetric"))
     loaders, quantised = find_predictions(folder, dataset)
     metric: LesionMetric = METRICS.build({**settings, "out_dir": str(out_dir), "quantised": QUANTISED if quantised else None})
     metric.dataset_meta = dataset.metainfo
+    metric.about = dict(test_set=summarise_datasets(config.test_dataloader.dataset))
     pictures, start = ReportPictures(), time.monotonic()
     for index, load in enumerate(loaders):
         item = dataset[index]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from mmengine.config import Config
 
 from mmseg.apis.init import register_all_modules
+from mmseg.apis.predictions import lesion_evaluator
 from mmseg.engine.config import check_config
 from mmseg.engine.preflight import class_findings
 from mmseg.engine.preflight.finding import ERROR
@@ -12,7 +15,7 @@ from mmseg.engine.runner import LesionRunner
 from mmseg.utils.errors import UserError
 from mmseg.utils.paths import make_folder
 
-__all__ = ["build_runner"]
+__all__ = ["build_runner", "build_tester"]
 
 
 def build_runner(config: Config) -> LesionRunner:
@@ -32,3 +35,36 @@ def build_runner(config: Config) -> LesionRunner:
     if wrong:
         raise UserError(f"{config.filename}: the model does not fit the data:\n  " + "\n  ".join(wrong))
     return runner
+
+
+def build_tester(
+    config: Config, checkpoint: str | Path, out_dir: str | Path, tta: bool = False, show_dir: str | Path | None = None,
+    command: str = "",
+) -> LesionRunner:
+    """What ``tools/test.py`` runs: its ``test()`` scores a checkpoint on the test images and writes the files of that.
+
+    Args:
+        config: that it was trained with; it is changed.
+        checkpoint: with the weights.
+        out_dir: where ``metrics.json``, ``details.json``, ``per_image.csv`` and ``report.html`` go, where ``test_evaluator`` is
+            or holds a :class:`~mmseg.evaluation.LesionMetric`.
+        tta: average the probabilities over the image and its mirror images.
+        show_dir: where an overlay of every image goes; None draws none.
+        command: that was typed, for the report.
+
+    Raises:
+        UserError: a mistake in the configuration, or a folder that cannot be written.
+    """
+    config.load_from, config.resume = str(checkpoint), False
+    evaluator = lesion_evaluator(config)
+    if evaluator is not None:
+        evaluator.out_dir = str(out_dir)
+    if isinstance((config.get("default_hooks") or {}).get("logger"), dict):
+        config.default_hooks.logger.interval = 5
+    if tta:
+        config.model.test_cfg = {**(config.model.get("test_cfg") or {}), "flips": ["horizontal", "vertical", "diagonal"]}
+    hooks = [*(config.get("custom_hooks") or []), dict(type="ReportHook", out_dir=str(out_dir), command=command)]
+    if show_dir is not None:
+        hooks.append(dict(type="OverlayHook", out_dir=str(make_folder(show_dir, "--show-dir"))))
+    config.custom_hooks = hooks
+    return build_runner(config)

@@ -6,9 +6,9 @@ from mmengine.config import Config
 from mmengine.utils import track_iter_progress
 
 from mmseg.apis.init import register_all_modules
+from mmseg.datasets.leaves import leaf_datasets
 from mmseg.datasets.statistics import colour_statistics
 from mmseg.engine.config import check_config
-from mmseg.engine.dataset_info import leaf_datasets
 from mmseg.registry import DATASETS
 from mmseg.utils.errors import UserError
 

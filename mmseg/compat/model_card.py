@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
-
-from mmseg.engine.dataset_info import leaf_datasets
+from mmseg.datasets.leaves import summarise_datasets
+from mmseg.evaluation.lesion_scores import SCORES
 from mmseg.models.segmentors.base import BaseSegmentor
 from mmseg.utils.digests import file_sha256
 from mmseg.utils.errors import UserError
@@ -33,9 +32,6 @@ _LIMITS = [
     "Probabilities are the network's own; that they are calibrated was not shown.",
     "Thresholds are those of training (0.5 where none were tuned).",
 ]
-
-_SCORES = ("IoU", "Dice", "sensitivity", "precision", "AP", "AUPR11")
-
 
 def model_card(
     model: BaseSegmentor, checkpoint: str | Path, results: Mapping[str, Any] | None = None,
@@ -67,7 +63,9 @@ def model_card(
         training=dict(
             config=config or meta.get("config_name"), iterations=meta.get("iter"), seed=meta.get("seed"),
             init=meta.get("init"), finished=meta.get("time"), versions=meta.get("versions")),
-        data=dict(train=_data(cfg, "train_dataloader"), test=_data(cfg, "test_dataloader")),
+        data=dict(
+            train=summarise_datasets((cfg.get("train_dataloader") or {}).get("dataset")),
+            test=details.get("test_set") if results else summarise_datasets((cfg.get("test_dataloader") or {}).get("dataset"))),
         input=dict(
             kind="colour fundus photograph, RGB, 8 bit", size=None if model.working_size is None else list(model.working_size),
             resize="scaled by area into the box of size (width, height), its shape kept; probabilities are enlarged bilinearly"),
@@ -82,7 +80,7 @@ def read_test_results(folder: str | Path) -> dict[str, Any]:
     """``metrics`` and ``details`` of a folder that ``tools/test.py`` wrote; ``details`` is None where it has none.
 
     Raises:
-        UserError: no such folder, or no readable ``metrics.json`` in it.
+        UserError: no such folder, or no readable ``metrics.json`` in it, or one of another program.
     """
     found: dict[str, Any] = {}
     for name in ("metrics", "details"):
@@ -96,8 +94,10 @@ def read_test_results(folder: str | Path) -> dict[str, Any]:
             reason = error.strerror if isinstance(error, OSError) else error
             raise UserError(
                 f"--metrics: {path}: cannot be read ({reason}); expected a folder written by tools/test.py") from error
-        if not isinstance(found[name], dict):
-            raise UserError(f"--metrics: {path}: got a {type(found[name]).__name__}, expected what tools/test.py writes")
+        scores = found[name].values() if isinstance(found[name], dict) and name == "metrics" else ()
+        wrong = [type(value).__name__ for value in (found[name], *scores) if not isinstance(value, dict)]
+        if wrong:
+            raise UserError(f"--metrics: {path}: got a {wrong[0]}, expected what tools/test.py writes, scores by lesion")
     return found
 
 
@@ -132,11 +132,11 @@ def _metrics(card: Mapping[str, Any]) -> list[str]:
     intervals = card["intervals_95"] or {}
     rows = []
     for lesion, scores in card["metrics"].items():
-        cells = [_score(scores.get(score), (intervals.get(lesion) or {}).get(score)) for score in _SCORES]
+        cells = [_score(scores.get(score), (intervals.get(lesion) or {}).get(score)) for score in SCORES]
         rows.append((lesion, *cells))
     said = "95 % intervals over images in brackets" if intervals else "intervals were not measured"
     lines = [f"Percent; {said}; n/a where a score was not measured or the lesion does not occur.", ""]
-    lines += [*_table(("lesion", *_SCORES), rows), ""]
+    lines += [*_table(("lesion", *SCORES), rows), ""]
     return [*lines, *(f"- {name}: {value}" for name, value in (card["protocol"] or {}).items())]
 
 
@@ -159,12 +159,6 @@ def _files(files: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return ["", "## Files", "", "Each was run beside PyTorch on synthetic photographs of these sizes, on a CPU "
             f"({next(iter(files.values()))['checks'][0]['threads']} threads).", "",
             *_table(("file", "batch", "largest difference of a probability", "seconds", "PyTorch, seconds"), rows)]
-
-
-def _data(config: Config, loader: str) -> dict[str, str] | None:
-    """Types and splits of a loader's data sets."""
-    leaves = list(leaf_datasets((config.get(loader) or {}).get("dataset")))
-    return {key: ", ".join(_say(leaf.settings.get(key)) for leaf in leaves) for key in ("type", "split")} if leaves else None
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from mmseg.compat.notes import Notes
 from mmseg.compat.old_pipeline import Pipeline, read_pipeline
-from mmseg.datasets import LesionDataset
+from mmseg.datasets.leaves import leaf_datasets
 from mmseg.registry import DATASETS
 from mmseg.utils.errors import UserError
 
@@ -46,15 +46,8 @@ def upgrade_data(old: dict[str, Any], notes: Notes) -> dict[str, Any]:
 
 
 def has_lesions(dataset: dict[str, Any]) -> bool:
-    """Whether a new data set is one of lesions, which have a mask each; otherwise one of index maps."""
-    while "dataset" in dataset or "datasets" in dataset:
-        dataset = dataset["dataset"] if "dataset" in dataset else dataset["datasets"][0]
-    return _is_lesion_class(dataset["type"])
-
-
-def _is_lesion_class(kind: str) -> bool:
-    found = DATASETS.get(kind)
-    return isinstance(found, type) and issubclass(found, LesionDataset)
+    """Whether a data set is one of lesions, which have a mask each; otherwise one of index maps."""
+    return next(leaf_datasets(dataset)).has_lesions
 
 
 def _target(old: dict[str, Any]) -> str:
@@ -95,7 +88,7 @@ def _dataset(old: Any, role: str, where: str, notes: Notes) -> tuple[dict[str, A
     if old["type"] == "CustomDataset":
         old["type"] = "BaseSegDataset"
         notes.became(f"{where}.type='CustomDataset'", "BaseSegDataset")
-    new = (_lesions if _is_lesion_class(old["type"]) else _index_maps)(old, pipeline, role, where, notes)
+    new = (_lesions if has_lesions(old) else _index_maps)(old, pipeline, role, where, notes)
     return new, pipeline
 
 

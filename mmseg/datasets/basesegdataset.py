@@ -12,7 +12,7 @@ import torch
 from mmengine.dataset import BaseDataset
 from mmengine.structures import PixelData
 
-from mmseg.datasets.reading import fit_size, read_image, read_index_map, to_input
+from mmseg.datasets.reading import check_mask_size, fit_size, read_image, read_index_map, to_input
 from mmseg.registry import DATASETS
 from mmseg.structures import IGNORE, SegDataSample
 from mmseg.utils.errors import UserError, nearest
@@ -126,10 +126,7 @@ class BaseSegDataset(BaseDataset):
         sample = SegDataSample(metainfo=meta)
         if "seg_map_path" in info:
             labels = self._read_labels(info)
-            if labels.shape != (height, width):
-                raise UserError(
-                    f"{info['seg_map_path']}: got {labels.shape[1]}x{labels.shape[0]} pixels, expected {width}x{height} as its "
-                    f"image {info['img_path']}; is it the map of another image?")
+            check_mask_size(info["seg_map_path"], labels.shape, info["img_path"], (height, width))
             if not self.test_mode:
                 labels = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST_EXACT)  # at pixel centres
             sample.gt_sem_seg = PixelData(data=torch.from_numpy(labels)[None])

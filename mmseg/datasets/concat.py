@@ -8,6 +8,7 @@ from typing import Any
 from mmengine.logging import print_log
 from torch.utils.data import ConcatDataset as _ConcatDataset
 
+from mmseg.datasets.layouts import check_names
 from mmseg.registry import DATASETS
 from mmseg.utils.errors import UserError
 
@@ -26,7 +27,8 @@ class ConcatDataset(_ConcatDataset):
         times: how often each counts; None counts all once.
 
     Raises:
-        UserError: the data sets differ in classes or palette, or ``times`` does not fit them.
+        UserError: the data sets differ in classes or palette, ``times`` does not fit them, or they are to be tested on and two
+            of their photographs have one name.
     """
 
     def __init__(self, datasets: Sequence[Any], times: Sequence[int] | None = None) -> None:
@@ -38,6 +40,8 @@ class ConcatDataset(_ConcatDataset):
         for dataset in built[1:]:
             if dataset.metainfo != self.metainfo:
                 raise UserError(f"ConcatDataset: got data sets of {dataset.metainfo} and {self.metainfo}, expected the same")
+        if all(getattr(dataset, "test_mode", False) for dataset in built):
+            check_names((d.get_data_info(i)["img_path"] for d in built for i in range(len(d))), "ConcatDataset")
         super().__init__([dataset for dataset, count in zip(built, counts, strict=True) for _ in range(count)])
         sizes = " + ".join(f"{count} x {len(dataset)}" for dataset, count in zip(built, counts, strict=True))
         print_log(f"mixture of {len(built)} data sets: {sizes} = {len(self)} images", logger="current")

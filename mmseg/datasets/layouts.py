@@ -6,7 +6,7 @@ A record is ``dict(img_path=str, image_id=str, mask_paths={lesion: path or None}
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from mmseg.datasets.reading import IMAGE_SUFFIXES
 from mmseg.structures import LESIONS
 from mmseg.utils.errors import UserError
 
-__all__ = ["DDR", "FGADR", "IDRID", "TIDY", "Layout", "find_images", "find_records", "index_records"]
+__all__ = ["DDR", "FGADR", "IDRID", "TIDY", "Layout", "check_names", "find_images", "find_records", "index_records"]
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,24 @@ def find_images(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
+
+
+def check_names(paths: Iterable[str], of: str) -> None:
+    """See that photographs to be tested on have different names (without suffix), by which results are told apart.
+
+    Args:
+        paths: of the photographs.
+        of: whose they are, for the message.
+
+    Raises:
+        UserError: two have the same.
+    """
+    seen: dict[str, str] = {}
+    for path in paths:
+        other = seen.setdefault(Path(path).stem, path)
+        if other != path:
+            raise UserError(f"{of}: got {other} and {path}, expected photographs of different names: results are told apart by "
+                            "them; rename them, or read links of other names")
 
 
 def find_records(root: Path, split: str, layout: Layout) -> tuple[list[dict[str, Any]], list[Path]]:

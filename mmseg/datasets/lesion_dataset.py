@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,11 +9,12 @@ import torch
 from mmengine.dataset import BaseDataset
 from mmengine.structures import PixelData
 
-from mmseg.datasets.reading import fit_size, read_image, read_index_map, read_mask, resize_mask, to_input
+from mmseg.datasets.layouts import check_names
+from mmseg.datasets.reading import check_mask_size, fit_size, read_image, read_index_map, read_mask, resize_mask, to_input
 from mmseg.structures import LESIONS, SegDataSample
 from mmseg.utils.errors import UserError, nearest
 
-__all__ = ["LesionDataset", "check_mask_size"]
+__all__ = ["LesionDataset"]
 
 
 class LesionDataset(BaseDataset):
@@ -89,11 +87,8 @@ class LesionDataset(BaseDataset):
         Raises:
             UserError: the fold is empty, or two photographs to be tested on have one name, by which results are told apart.
         """
-        names = Counter(Path(record["img_path"]).stem for record in self.data_list) if self.test_mode else Counter()
-        if names and (most := names.most_common(1)[0])[1] > 1:
-            same = [record["img_path"] for record in self.data_list if Path(record["img_path"]).stem == most[0]]
-            raise UserError(f"{type(self).__name__}: got {same[0]} and {same[1]}, expected photographs of different names: "
-                            "results are told apart by them; rename them, or read links of other names")
+        if self.test_mode:
+            check_names([record["img_path"] for record in self.data_list], type(self).__name__)
         if self.fold is None:
             return self.data_list
         if self.num_folds > len(self.data_list):
@@ -151,12 +146,3 @@ class LesionDataset(BaseDataset):
         if largest > len(self.LABEL_MAP_CLASSES):
             known = "0 background, " + ", ".join(f"{i} {name}" for i, name in enumerate(self.LABEL_MAP_CLASSES, start=1))
             raise UserError(f"{path}: got the value {largest}, expected {known}")
-
-
-def check_mask_size(path: str, mask_shape: Sequence[int], img_path: str, shape: Sequence[int]) -> None:
-    """Raise a UserError where a mask has not the ``(height, width)`` of its image."""
-    if tuple(mask_shape) != tuple(shape):
-        raise UserError(
-            f"{path}: got a mask of {mask_shape[1]}x{mask_shape[0]} pixels, expected {shape[1]}x{shape[0]} as its image "
-            f"{img_path}; is it the mask of another image?"
-        )

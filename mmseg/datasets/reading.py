@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -11,8 +12,8 @@ import torch
 from mmseg.utils.errors import UserError
 
 __all__ = [
-    "IMAGE_SUFFIXES", "fit_size", "image_size", "read_image", "read_index_map", "read_levels", "read_mask", "resize_image",
-    "resize_mask", "split_levels", "to_input",
+    "IMAGE_SUFFIXES", "check_mask_size", "fit_size", "image_size", "read_image", "read_index_map", "read_levels", "read_mask",
+    "resize_image", "resize_mask", "split_levels", "to_input",
 ]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp")
@@ -59,6 +60,8 @@ def image_size(path: str | Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             width, height = image.size
+            if image.format == "TIFF":  # whose size some versions of Pillow turn by themselves
+                width, height = image.tag_v2[256], image.tag_v2[257]  # type: ignore[attr-defined]
             return (height, width) if image.getexif().get(_ORIENTATION, 1) >= 5 else (width, height)
     except Exception as error:  # damaged bytes make decoders fail in any way
         raise UserError(f"{path}: cannot be read ({error})") from error
@@ -209,3 +212,12 @@ def _chunks_fit(png: bytes) -> bool:
         if kind == b"IEND":
             return True
     return False
+
+
+def check_mask_size(path: str, mask_shape: Sequence[int], img_path: str, shape: Sequence[int]) -> None:
+    """Raise a UserError where a mask has not the ``(height, width)`` of its image."""
+    if tuple(mask_shape) != tuple(shape):
+        raise UserError(
+            f"{path}: got a mask of {mask_shape[1]}x{mask_shape[0]} pixels, expected {shape[1]}x{shape[0]} as its image "
+            f"{img_path}; is it the mask of another image?"
+        )

@@ -2,76 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from mmengine.config import Config
 
 from mmseg.datasets import LesionDataset
-from mmseg.registry import DATASETS
+from mmseg.datasets.leaves import Leaf, leaf_datasets
 
-__all__ = [
-    "Leaf", "dataset_is_known", "dataset_metainfo", "leaf_datasets", "trained_leaf", "trains_on_lesions", "working_size",
-]
-
-
-@dataclass(frozen=True)
-class Leaf:
-    """A data set of a configuration inside of whatever wraps it.
-
-    Attributes:
-        where: dotted key.
-        settings: its configuration.
-        wrappers: those of what is around it, the outermost first.
-    """
-
-    where: str
-    settings: dict[str, Any]
-    wrappers: tuple[dict[str, Any], ...]
-
-    @property
-    def kind(self) -> type | None:
-        """Its class, where that is registered."""
-        name = self.settings.get("type")
-        found = DATASETS.get(name) if isinstance(name, str) and name.strip(".") else None  # mmengine stumbles over dots alone
-        return found if inspect.isclass(found) else None
-
-    @property
-    def has_lesions(self) -> bool:
-        """Whether it is a :class:`LesionDataset`."""
-        return self.kind is not None and issubclass(self.kind, LesionDataset)
-
-    @property
-    def resident(self) -> dict[str, Any] | None:
-        """Configuration of the :class:`~mmseg.datasets.ResidentDataset` around it; None without one."""
-        return next((s for s in reversed(self.wrappers) if str(s.get("type")).rpartition(".")[2] == "ResidentDataset"), None)
-
-    @property
-    def size(self) -> Any:
-        """Its box ``(width, height)``: the innermost wrapper's where one has it, else its own."""
-        given = (settings.get("size") for settings in (*reversed(self.wrappers), self.settings))
-        return next((size for size in given if size is not None), None)
-
-
-def leaf_datasets(settings: Any, where: str = "", wrappers: tuple[dict[str, Any], ...] = ()) -> Iterator[Leaf]:
-    """Every data set below ``settings`` that wraps no other, in order.
-
-    Args:
-        settings: of a data set, or a list of them; anything else holds none.
-        where: their dotted key.
-        wrappers: what is around them.
-    """
-    if isinstance(settings, (list, tuple)):
-        for i, item in enumerate(settings):
-            yield from leaf_datasets(item, f"{where}.{i}", wrappers)
-    elif isinstance(settings, dict):
-        inner = [key for key in ("dataset", "datasets") if settings.get(key)]
-        for key in inner:
-            yield from leaf_datasets(settings[key], f"{where}.{key}", (*wrappers, settings))
-        if not inner:
-            yield Leaf(where, settings, wrappers)
+__all__ = ["dataset_is_known", "dataset_metainfo", "trained_leaf", "trains_on_lesions", "working_size"]
 
 
 def _first_leaf(config: Config, *loaders: str) -> Leaf | None:

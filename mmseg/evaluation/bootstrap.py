@@ -18,7 +18,8 @@ Intervals = dict[str, dict[str, tuple[float, float] | None]]
 
 
 def bootstrap_intervals(
-    results: Sequence[dict], classes: Sequence[str], average_precision: np.ndarray, samples: int = 1000, seed: int = 0
+    results: Sequence[dict], classes: Sequence[str], average_precision: np.ndarray, samples: int = 1000, seed: int = 0,
+    quantised: bool = False,
 ) -> Intervals:
     """95 % percentile intervals of every score and of its mean over the lesions, by drawing images with replacement.
 
@@ -32,6 +33,7 @@ def bootstrap_intervals(
         average_precision: ``(C,)``, the exact one, nan where a lesion does not occur.
         samples: how often images are drawn.
         seed: of the draws.
+        quantised: see :func:`~mmseg.evaluation.lesion_scores.score_arrays`.
 
     Returns:
         by lesion (and ``mean``) and score ``(low, high)``, 0 to 1; None where there is no score.
@@ -40,7 +42,7 @@ def bootstrap_intervals(
     draws = np.random.RandomState(seed).multinomial(images, np.full(images, 1 / images), samples).astype(np.float64)
     above = np.tensordot(draws, np.stack([r["above"] for r in results]).astype(np.float64), 1)
     lesion = draws @ np.stack([r["lesion"] for r in results])
-    scores = score_arrays(above[:, :, :11, 0], above[:, :, :11, 1], lesion)
+    scores = score_arrays(above, lesion, quantised)
     scores["AP"] = np.stack([
         _average_precisions(draws, np.stack([r["coarse"][c] for r in results]), average_precision[c])
         for c in range(len(classes))

@@ -16,7 +16,7 @@ from mmseg.evaluation.average_precision import AUPR11_THRESHOLDS
 from mmseg.evaluation.bootstrap import COARSE_BINS, bootstrap_intervals
 from mmseg.evaluation.lesion_regions import region_counts
 from mmseg.evaluation.lesion_scores import SCORES, format_table, score_arrays, score_table
-from mmseg.evaluation.result_files import write_results
+from mmseg.evaluation.result_files import write_scores
 from mmseg.evaluation.score_histogram import ScoreHistogram
 from mmseg.registry import METRICS
 
@@ -45,6 +45,12 @@ class LesionMetric(BaseMetric):
         collect_device: where the counts of several processes meet: 'gpu', which is the network between them, without a GPU, too;
             'cpu' is files in rank 0's current folder, which all machines must share.
         prefix: of the metrics' names in the log.
+
+    Attributes:
+        about: what else to write into ``details.json``, of JSON's types: what was tested, on which images.
+
+    Raises:
+        ValueError: a threshold is no probability.
     """
 
     default_prefix = "lesion"
@@ -56,8 +62,11 @@ class LesionMetric(BaseMetric):
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.out_dir = out_dir
         self.thresholds = dict(thresholds or {})
+        if wrong := {name: value for name, value in self.thresholds.items() if not 0 <= value <= 1}:
+            raise ValueError(f"LesionMetric.thresholds: got {wrong}, expected probabilities from 0 to 1")
         self.quantised = quantised
         self.bootstrap, self.seed = bootstrap, seed
+        self.about: dict[str, Any] = {}
         self._pooled: list[ScoreHistogram] = []
         self._last: dict | None = None
 
@@ -69,8 +78,12 @@ class LesionMetric(BaseMetric):
             data_samples: with ``probabilities`` ``(C, H, W)`` in [0, 1] and ``gt_sem_seg`` ``(C, H, W)`` in {0, 1, 255}.
 
         Raises:
-            ValueError: the two differ in shape, or a probability is not between 0 and 1.
+            ValueError: the two differ in shape, a probability is not between 0 and 1, or ``thresholds`` name a lesion that the
+                data set does not know.
         """
+        if unknown := [name for name in self.thresholds if name not in self.dataset_meta["classes"]]:  # type: ignore[index]
+            known = self.dataset_meta["classes"]  # type: ignore[index]
+            raise ValueError(f"LesionMetric.thresholds: got {unknown}, expected names of {', '.join(known)}")
         for sample in data_samples:
             if get_dist_info()[1] > 1:  # the last image of a process may be one that fills up: see evaluate
                 self._last, sample = sample, self._last
@@ -109,24 +122,21 @@ class LesionMetric(BaseMetric):
         classes = tuple(self.dataset_meta["classes"])  # type: ignore[index]
         precisions = [histogram.average_precision() or (np.nan, np.nan) for histogram in self._pooled]
         above, lesion = (sum(r[key] for r in results) for key in ("above", "lesion"))
-        arrays = {**score_arrays(above[:, :11, 0], above[:, :11, 1], lesion), "AP": np.array([ap for ap, _ in precisions])}
-        if self.quantised:
-            arrays["AUPR11"] = np.full(len(classes), np.nan)
+        quantised = self.quantised is not None
+        arrays = {**score_arrays(above, lesion, quantised), "AP": np.array([ap for ap, _ in precisions])}
         scores = score_table(arrays, classes)
         intervals = None
         if self.out_dir is not None:
-            intervals = bootstrap_intervals(results, classes, arrays["AP"], self.bootstrap, self.seed)
-            for of_lesion in intervals.values() if self.quantised else ():
-                of_lesion["AUPR11"] = None
+            intervals = bootstrap_intervals(results, classes, arrays["AP"], self.bootstrap, self.seed, quantised)
         table = format_table(scores, intervals["mean"] if intervals else None)
         print_log(f"results over {len(results)} images, percent\n{table}", logger="current")
         print(f"\n{table}\n", flush=True)  # before anything is written: a full disk takes no scores
         if self.out_dir is not None and intervals is not None:
             errors = dict(zip(classes, (None if np.isnan(error) else error for _, error in precisions), strict=True))
-            write_results(
+            write_scores(
                 Path(self.out_dir), scores, intervals, results, self._pooled, ap_error=errors,
                 thresholds=self._tuned() if self.thresholds else {}, quantised=self.quantised,
-                bootstrap=dict(samples=self.bootstrap, seed=self.seed),
+                bootstrap=dict(samples=self.bootstrap, seed=self.seed), **self.about,
             )
         means = {f"m{name}": scores["mean"][name] for name in SCORES}
         single = {f"{name}.{lesion}": scores[lesion][name] for lesion in classes for name in SCORES}

@@ -47,10 +47,10 @@ def _count(level: np.ndarray, true: np.ndarray) -> np.ndarray:
         true: uint8 ``(H, W)`` in {0, 1}.
     """
     counts = np.zeros((len(FROC_THRESHOLDS), 3), np.int64)
-    box = _box(level + true)
-    if box is None:
+    x, y, width, height = cv2.boundingRect(level + true)
+    if not width:
         return counts
-    level, true = np.ascontiguousarray(level[box]), np.ascontiguousarray(true[box])
+    level, true = (np.ascontiguousarray(of[y : y + height, x : x + width]) for of in (level, true))
     number, labels = cv2.connectedComponents(true, connectivity=8)
     belongs = labels.ravel()
     size = np.bincount(belongs, minlength=number)[1:]
@@ -67,12 +67,3 @@ def _count(level: np.ndarray, true: np.ndarray) -> np.ndarray:
         counts[step, 0] = (np.bincount(counted, minlength=number)[1:] > OVERLAP * size).sum()
         counts[step, 2] = alarm.sum()
     return counts
-
-
-def _box(mask: np.ndarray) -> tuple[slice, slice] | None:
-    """The smallest rectangle around what is not zero."""
-    rows = np.flatnonzero(mask.any(1))
-    if not len(rows):
-        return None
-    columns = np.flatnonzero(mask[rows[0] : rows[-1] + 1].any(0))
-    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)

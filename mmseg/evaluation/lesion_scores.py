@@ -39,19 +39,21 @@ def threshold_scores(true_positive: np.ndarray, predicted: np.ndarray, lesion: n
     )
 
 
-def score_arrays(true_positive: np.ndarray, predicted: np.ndarray, lesion: np.ndarray) -> dict[str, np.ndarray]:
+def score_arrays(above: np.ndarray, lesion: np.ndarray, quantised: bool = False) -> dict[str, np.ndarray]:
     """All scores but AP.
 
     Args:
-        true_positive: ``(..., 11)``, lesion pixels with ``p > t`` for t of 0, 0.1, ..., 1.
-        predicted: ``(..., 11)``, all pixels with ``p > t``.
+        above: ``(..., T, 2)``, lesion pixels and all pixels with ``p > t``; the first 11 t are 0, 0.1, ..., 1.
         lesion: ``(...)``, all lesion pixels.
+        quantised: the probabilities have 8 bits, which would falsify AUPR11.
 
     Returns:
-        each ``(...)``, 0 to 1; nan where there is no lesion pixel.
+        each ``(...)``, 0 to 1; nan where there is no lesion pixel, and AUPR11 of quantised probabilities.
     """
+    true_positive, predicted = above[..., :11, 0], above[..., :11, 1]
+    area = np.full(lesion.shape, np.nan) if quantised else aupr11(true_positive, predicted, lesion)
     at_half = threshold_scores(true_positive[..., THRESHOLD_INDEX], predicted[..., THRESHOLD_INDEX], lesion)
-    return {**at_half, "AUPR11": aupr11(true_positive, predicted, lesion)}
+    return {**at_half, "AUPR11": area}
 
 
 def score_table(arrays: Mapping[str, np.ndarray], classes: Sequence[str]) -> Scores:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -237,8 +238,9 @@ def _bins(bits: Tensor) -> Tensor:
     return (bits >> SHIFT).sub_(_LOWEST).clamp_(min=0)
 
 
+@functools.cache
 def _coarse_bins(bins: int, device: torch.device) -> Tensor:
-    """For each bin the one of ``bins`` of equal width in the logit, from -16 to 16, that its middle lies in."""
+    """For each bin the one of ``bins`` of equal width in the logit, from -16 to 16, that its middle lies in; read only."""
     middle = (torch.arange(BINS, device=device, dtype=torch.int32) + _LOWEST) * 2**SHIFT + 2 ** (SHIFT - 1)
     middle[-1] = _ONE
     logit = middle.view(torch.float32).double().logit()

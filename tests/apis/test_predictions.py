@@ -49,9 +49,12 @@ def test_the_round_trip_gives_the_models_own_test(
     score_predictions(config, archives, tmp_path / "files")
     scores = json.loads((tmp_path / "files/metrics.json").read_text())
     assert scores["mean"]["AP"] > 0 and scores["mean"]["Dice"] > 0
-    for name in ("metrics.json", "details.json", "per_image.csv"):
+    for name in ("metrics.json", "per_image.csv"):
         assert (tmp_path / "files" / name).read_text() == (tmp_path / "model" / name).read_text()
-    assert json.loads((tmp_path / "files/details.json").read_text())["tuned"] is None  # files have no model
+    of_files, of_model = (json.loads((tmp_path / name / "details.json").read_text()) for name in ("files", "model"))
+    assert of_files.pop("test_set") == dict(type="SyntheticFundusDataset", split="test")
+    assert of_files == of_model
+    assert of_files["tuned"] is None  # files have no model
     page = (tmp_path / "files/report.html").read_text()
     assert "best for these images" in page and "of the model" not in page
 

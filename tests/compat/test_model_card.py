@@ -28,7 +28,10 @@ def results(tmp_path: Path) -> Path:
     """As ``tools/test.py`` writes them."""
     metrics: dict[str, Any] = {lesion: dict.fromkeys(SCORES, 0.25) for lesion in (*LESIONS, "mean")}
     metrics["SE"] = dict.fromkeys(SCORES)
-    details = dict(images=27, threshold="p > 0.5", curves={"MA": [0.1]}, intervals_95={"MA": {"Dice": [0.1, 0.3512]}})
+    tested = dict(type="IDRiDDataset", split="train (only fold 0 of 5)")
+    details = dict(
+        images=27, threshold="p > 0.5", test_set=tested, checkpoint="a.pth, SHA-256 0", curves={"MA": [0.1]},
+        intervals_95={"MA": {"Dice": [0.1, 0.3512]}})
     (tmp_path / "metrics.json").write_text(json.dumps(metrics))
     (tmp_path / "details.json").write_text(json.dumps(details))
     return tmp_path
@@ -41,11 +44,13 @@ def test_facts(model: BaseSegmentor, speckled: Path, results: Path) -> None:
     assert card["model"]["parameters"] == sum(p.numel() for p in model.parameters())
     assert list(card["model"]["lesions"]) == list(card["thresholds"]) == list(LESIONS)
     assert card["data"] == dict(
-        train=dict(type="SyntheticFundusDataset", split="train"), test=dict(type="SyntheticFundusDataset", split="test"))
+        train=dict(type="SyntheticFundusDataset", split="train"),
+        test=dict(type="IDRiDDataset", split="train (only fold 0 of 5)"))  # what was tested, not what the config names
+    assert model_card(model, speckled)["data"]["test"] == dict(type="SyntheticFundusDataset", split="test")
     assert (card["training"]["iterations"], card["training"]["init"]) == (4, "scratch")
     assert card["training"]["config"] == "sdcnetplus_r18-d8_256x256_demo_synthetic"
     assert card["metrics"]["MA"]["Dice"] == 0.25
-    assert card["protocol"] == dict(images=27, threshold="p > 0.5")
+    assert card["protocol"] == dict(images=27, threshold="p > 0.5", checkpoint="a.pth, SHA-256 0")
     assert "not a medical device" in card["limits"][0]
 
 
@@ -68,6 +73,9 @@ def test_what_is_not_known_is_said(model: BaseSegmentor, speckled: Path, results
 def test_mistakes(results: Path) -> None:
     (results / "details.json").write_text("[]")
     with pytest.raises(UserError, match=r"details\.json: got a list"):
+        read_test_results(results)
+    (results / "metrics.json").write_text('{"mIoU": 0.4}')
+    with pytest.raises(UserError, match=r"metrics\.json: got a float, expected what tools/test.py writes, scores by lesion"):
         read_test_results(results)
     (results / "metrics.json").write_text("{")
     with pytest.raises(UserError, match=r"metrics\.json: cannot be read"):

@@ -124,7 +124,7 @@ def test_mistakes(root: Path, arguments: dict, message: str) -> None:
 
 def test_a_map_of_another_size(root: Path) -> None:
     cv2.imwrite(str(root / "ann_dir/train/b.png"), np.zeros((4, 4), np.uint8))
-    with pytest.raises(UserError, match=r"b\.png: got 4x4 pixels, expected 40x24"):
+    with pytest.raises(UserError, match=r"b\.png: got a mask of 4x4 pixels, expected 40x24"):
         Shapes(data_root=str(root), data_prefix=FOLDERS)[0]
 
 

@@ -68,3 +68,12 @@ def test_other_classes(two: list[ResidentDataset]) -> None:
     two[1].metainfo = {**two[1].metainfo, "classes": ("MA", "HE")}
     with pytest.raises(UserError, match=r"got data sets of .*'MA', 'HE'\).*expected the same"):
         ConcatDataset(two)
+
+
+def test_photographs_of_one_name_are_not_tested_on(tiny_data: Path, tmp_path: Path) -> None:
+    """Results are told apart by names; to train on them is possible."""
+    (tmp_path / "other").symlink_to(tiny_data)
+    folders = (str(tiny_data), str(tmp_path / "other"))
+    assert len(ConcatDataset([SyntheticFundusDataset(folder, "test") for folder in folders])) == 6
+    with pytest.raises(UserError, match=r"ConcatDataset: got .* and .*/other/.*, expected photographs of different names"):
+        ConcatDataset([SyntheticFundusDataset(folder, "test", test_mode=True) for folder in folders])

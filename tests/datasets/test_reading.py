@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmseg.datasets.reading import fit_size, read_image, read_index_map, read_mask, resize_image, resize_mask
+from mmseg.datasets.reading import fit_size, image_size, read_image, read_index_map, read_mask, resize_image, resize_mask
 from mmseg.utils.errors import UserError
 
 READERS = [read_image, read_mask, read_index_map]
@@ -41,8 +41,9 @@ def test_a_photograph_is_read_as_rgb(suffix: str, photograph: np.ndarray, tmp_pa
     np.testing.assert_array_equal(image, photograph)
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".tif", ".png"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_the_exif_orientation_is_applied(orientation: int, photograph: np.ndarray, tmp_path: Path) -> None:
+def test_the_exif_orientation_is_applied(orientation: int, suffix: str, photograph: np.ndarray, tmp_path: Path) -> None:
     """The table of EXIF 2.3, 4.6.4: what the stored rows and columns must go through to be seen upright."""
     upright = {
         1: photograph, 2: photograph[:, ::-1], 3: photograph[::-1, ::-1], 4: photograph[::-1],
@@ -51,9 +52,11 @@ def test_the_exif_orientation_is_applied(orientation: int, photograph: np.ndarra
     }
     exif = Image.Exif()
     exif[0x0112] = orientation
-    Image.fromarray(photograph).save(tmp_path / "a.jpg", quality=100, subsampling=0, exif=exif)
-    image = read_image(tmp_path / "a.jpg")
+    path = tmp_path / f"a{suffix}"
+    Image.fromarray(photograph).save(path, exif=exif, **(dict(quality=100, subsampling=0) if suffix == ".jpg" else {}))
+    image = read_image(path)
     assert image.shape == upright[orientation].shape
+    assert image_size(path) == (image.shape[1], image.shape[0])
     assert np.abs(image.astype(int) - upright[orientation]).max() <= 4
 
 

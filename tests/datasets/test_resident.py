@@ -119,3 +119,25 @@ def test_lesion_points() -> None:
     assert many[:, 0].min() == 50
     assert many[:, 0].max() == 99
     assert len(many.unique(dim=0)) == len(many)
+
+
+@pytest.mark.parametrize(("gpu", "host", "place"), [(0, 0, "device"), (-1, 0, "host"), (-1, -1, "disk")])
+def test_a_gpu_comes_first_and_pinned_memory_counts_twice(
+    source: SyntheticFundusDataset, monkeypatch: pytest.MonkeyPatch, gpu: int, host: int, place: str
+) -> None:
+    """Half of what is free may be taken; a byte less than that is too little."""
+    sample = resident._decode(source, 0)
+    need = 10 * (sample.image.numel() + sample.masks.numel())
+    monkeypatch.setattr(resident, "default_device", lambda: torch.device("cuda"))
+    monkeypatch.setattr(resident, "free_memory", lambda device: 2 * need + gpu)
+    monkeypatch.setattr(resident, "available_memory", lambda: 4 * need + host)
+    assert resident._choose(sample, 10)[0] == place
+
+
+def test_workers_cannot_hand_over_what_lies_on_a_device(
+    source: SyntheticFundusDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = ResidentDataset(source, cache="device")
+    monkeypatch.setattr(resident, "get_worker_info", object)
+    with pytest.raises(UserError, match="num_workers > 0 with cache='device'"):
+        kept[0]

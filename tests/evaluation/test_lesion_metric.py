@@ -16,6 +16,7 @@ from mmengine.structures import PixelData
 from sklearn.metrics import average_precision_score, f1_score, jaccard_score, precision_score, recall_score
 
 from mmseg.evaluation import LesionMetric
+from mmseg.evaluation.lesion_regions import FROC_THRESHOLDS, region_counts
 from mmseg.registry import METRICS
 from mmseg.structures import LESIONS, SegDataSample
 
@@ -245,6 +246,34 @@ def test_aupr11_rewards_silence(tmp_path: Path) -> None:
     assert scores["AUPR11"] == pytest.approx((1 + share) / 2)
     assert scores["AP"] == pytest.approx(share, abs=0.01)
     assert scores["Dice"] == 0
+
+
+def test_regions_are_those_of_the_images_added_up(tmp_path: Path) -> None:
+    pairs = random_pairs()
+    evaluate(pairs, tmp_path)
+    counts = np.array([
+        [region_counts(torch.from_numpy(p), torch.from_numpy(t)) for p, t in zip(*pair, strict=True)] for pair in pairs
+    ])  # images, lesions, thresholds, (found, all, alarms)
+    assert counts[..., 0].any() and counts[..., 2].any(), "nothing to compare"
+    told = json.loads((tmp_path / "details.json").read_text())["regions"]
+    for lesion, of_it in zip(LESIONS, counts.sum(0), strict=True):
+        assert told[lesion]["regions"] == of_it[0, 1]
+        assert told[lesion]["sensitivity"] == pytest.approx(of_it[:, 0] / of_it[0, 1])
+        assert told[lesion]["false_alarms_per_image"] == pytest.approx(of_it[:, 2] / len(pairs))
+    with (tmp_path / "per_image.csv").open() as file:
+        rows = [[int(row[key]) for key in ("regions_found", "regions", "false_alarms")] for row in csv.DictReader(file)]
+    assert rows == counts[:, :, FROC_THRESHOLDS.index(0.5)].reshape(-1, 3).tolist()
+
+
+@pytest.mark.parametrize("value", [1.5, 30, -0.1, float("nan")])
+def test_thresholds_are_probabilities(value: float) -> None:
+    with pytest.raises(ValueError, match=r"LesionMetric\.thresholds: got .*, expected probabilities from 0 to 1"):
+        LesionMetric(thresholds={"MA": value})
+
+
+def test_thresholds_of_a_lesion_that_there_is_not() -> None:
+    with pytest.raises(ValueError, match=r"LesionMetric\.thresholds: got \['Ma'\], expected names of MA, HE, EX, SE"):
+        evaluate(random_pairs(), thresholds={"Ma": 0.3})
 
 
 def test_quantised_probabilities_have_no_aupr11(tmp_path: Path) -> None:

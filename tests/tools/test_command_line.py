@@ -270,7 +270,7 @@ class TestArguments:
         assert seen("--work-dir", tmp_path, "--overwrite").resume is False
         assert len(list(tmp_path.glob("*.pth"))) == 3  # nothing goes before the new run could be built
         (tmp_path / "best_fold0-1a2b3c4d.pth").touch()
-        monkeypatch.setattr("mmseg.apis.build_runner", lambda config: SimpleNamespace(train=lambda: None, rank=1))
+        monkeypatch.setattr("mmseg.apis.runs.build_runner", lambda config: SimpleNamespace(train=lambda: None, rank=1))
         assert call("train.py", tiny, "--work-dir", tmp_path, "--overwrite") == 0
         assert [path.name for path in tmp_path.glob("*.pth")] == ["best_fold0-1a2b3c4d.pth"]
 
@@ -298,6 +298,7 @@ class TestArguments:
 
 
 class TestRuns:
+    @pytest.mark.usefixtures("briefly")
     def test_train_and_test_in_the_default_folders(
         self, call: Call, home: Path, tiny: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -314,7 +315,10 @@ class TestRuns:
         assert {frozenset(values) for values in scores.values()} == {
             frozenset({"IoU", "Dice", "sensitivity", "precision", "AP", "AUPR11"})
         }
-        tuned = json.loads(results.with_name("details.json").read_text())["tuned"]
+        details = json.loads(results.with_name("details.json").read_text())
+        assert details["test_set"] == dict(type="SyntheticFundusDataset", split="test")
+        assert re.fullmatch(r"\w+\.pth, SHA-256 [0-9a-f]{64}", details["checkpoint"])
+        tuned = details["tuned"]
         assert [tuned[lesion]["threshold"] for lesion in ("MA", "HE", "EX", "SE")] == [0.1, 0.2, 0.3, 0.4]  # the checkpoint's
         assert len(list((home / "show").glob("*_overlay.png"))) == 3
         assert f"report      {results.with_name('report.html')}" in (printed := capsys.readouterr().out)
@@ -324,7 +328,7 @@ class TestRuns:
         self, call: Call, home: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch, speckled: Path
     ) -> None:
         caught: list[Config] = []
-        monkeypatch.setattr("mmseg.apis.build_runner", lambda config: caught.append(config) or sys.exit(7))
+        monkeypatch.setattr("mmseg.apis.runs.build_runner", lambda config: caught.append(config) or sys.exit(7))
         bare = tiny.with_name("bare.py")
         bare.write_text(tiny.read_text() + "\nmodel = dict(test_cfg=None)\ndefault_hooks = dict(logger=None)\n")
         for config in (tiny, bare):
@@ -382,6 +386,19 @@ class TestRuns:
             (photograph.stem, lesion) for photograph in photographs[:2] for lesion in ("MA", "HE", "EX", "SE")]
         expected = report["lesions"]["HE"]
         assert (int(rows[5]["regions"]), int(rows[5]["pixels"])) == (expected["regions"], expected["pixels"])
+        # A table keeps what it knows, and follows what is done anew; what is damaged meanwhile leaves it.
+        again = (photographs[1], "--checkpoint", speckled, "--out-dir", home / "out", "--device", "cpu", "--overwrite")
+        assert call("inference.py", *again, "--threshold", "1") == 0
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert [row["photograph"] for row in rows[::4]] == [photograph.stem for photograph in photographs[:2]]
+        assert [row["pixels"] for row in rows[4:]] == ["0"] * 4
+        broken = home / photographs[1].name
+        broken.write_bytes(b"bad")
+        assert call("inference.py", photographs[0], broken, *again[1:]) == 1
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            assert {row["photograph"] for row in csv.DictReader(file)} == {photographs[0].stem}
+        capsys.readouterr()
         table.write_text("somebody else's")
         call("inference.py", *photographs, "--checkpoint", speckled, "--out-dir", home / "out", "--device", "cpu")
         assert "numbers of all" not in capsys.readouterr().out and table.read_text() == "somebody else's"

@@ -7,6 +7,7 @@ from typing import Any
 
 from mmengine.hooks import Hook
 
+from mmseg.datasets.layouts import check_names
 from mmseg.datasets.reading import read_image
 from mmseg.registry import HOOKS
 from mmseg.visualization import draw_overlay, write_picture
@@ -24,6 +25,7 @@ class OverlayHook(Hook):
 
     def __init__(self, out_dir: str) -> None:
         self.out_dir = Path(out_dir)
+        self._drawn: dict[str, str] = {}
 
     def after_test_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Draw the images of one batch."""
@@ -31,5 +33,7 @@ class OverlayHook(Hook):
         model = runner.bare_model
         shown = model.shown_classes(runner.test_dataloader.dataset.metainfo)
         for sample in outputs or []:
+            path = str(sample.img_path)
+            check_names((self._drawn.setdefault(Path(path).stem, path), path), f"overlays in {self.out_dir}")
             overlay = draw_overlay(read_image(sample.img_path), model.shown_masks(sample).cpu().numpy(), *shown)
             write_picture(self.out_dir / f"{Path(sample.img_path).stem}_overlay.png", overlay)

@@ -9,8 +9,10 @@ from typing import Any
 from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import Hook
 
+from mmseg.datasets.leaves import summarise_datasets
 from mmseg.evaluation import LesionMetric
 from mmseg.registry import HOOKS
+from mmseg.utils.digests import file_sha256
 from mmseg.visualization import ReportPictures, write_report
 
 __all__ = ["ReportHook"]
@@ -18,7 +20,8 @@ __all__ = ["ReportHook"]
 
 @HOOKS.register_module()
 class ReportHook(Hook):
-    """Collect a small picture of every tested image and write ``report.html``; give the metric the model's own thresholds.
+    """Collect a small picture of every tested image and write ``report.html``; tell the metric whose the results are, and the
+    model's own thresholds.
 
     Args:
         out_dir: the folder of :class:`LesionMetric`.
@@ -32,13 +35,20 @@ class ReportHook(Hook):
         self._pictures = ReportPictures()
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
-        """Thresholds of the metric go before those of the config's model, and these before those in the checkpoint."""
-        model, stored = runner.bare_model, checkpoint.get("meta", {}).get("thresholds", {})
+        """Thresholds of the metric go before those of the model."""
+        stored = checkpoint.get("meta", {}).get("thresholds")
         for metric in runner.test_evaluator.metrics:
             if isinstance(metric, LesionMetric):
                 classes = metric.dataset_meta["classes"]
-                own = model.lesion_thresholds(classes) if "thresholds" in model.test_cfg else dict.fromkeys(classes, 0.5) | stored
-                metric.thresholds = {**own, **metric.thresholds}
+                metric.thresholds = {**runner.bare_model.lesion_thresholds(classes, stored), **metric.thresholds}
+
+    def before_test(self, runner: Any) -> None:
+        """Say in ``details.json`` whose weights they are, and which images."""
+        file, test_set = runner.cfg.get("load_from"), summarise_datasets(runner.cfg.test_dataloader.dataset)
+        for metric in runner.test_evaluator.metrics:
+            if isinstance(metric, LesionMetric):
+                metric.about = dict(test_set=test_set, **(
+                    dict(checkpoint=f"{Path(file).name}, SHA-256 {file_sha256(file)}") if file else {}))
 
     def after_test_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Keep the images of one batch, at their working size."""

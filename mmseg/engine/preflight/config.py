@@ -10,7 +10,7 @@ from mmengine.config import Config
 
 from mmseg.engine.preflight.finding import ERROR, NOTE, WARNING, Finding
 from mmseg.engine.preflight.keys import LOADERS, key_findings
-from mmseg.registry import PARAM_SCHEDULERS
+from mmseg.registry import PARAM_SCHEDULERS, find_class
 
 __all__ = ["config_findings", "dig", "pretrained_findings"]
 
@@ -100,8 +100,7 @@ def _schedule_findings(config: Config) -> Iterator[Finding]:
 
 def _by_epoch(name: Any) -> bool:
     """Whether a schedule counts epochs where it is not told: mmengine's do."""
-    found = PARAM_SCHEDULERS.get(name) if isinstance(name, str) and name.isidentifier() else None
-    return getattr(found, "__module__", "").startswith("mmengine.")
+    return getattr(find_class(PARAM_SCHEDULERS, name), "__module__", "").startswith("mmengine.")
 
 
 def _interval_findings(config: Config) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ import numpy as np
 from mmengine.utils import ProgressBar
 
 from mmseg.datasets.layouts import find_images
-from mmseg.datasets.lesion_dataset import check_mask_size
+from mmseg.datasets.reading import check_mask_size
 from mmseg.engine.preflight.files import FileCache
 from mmseg.engine.preflight.finding import NOTE, WARNING, Finding, from_user_error
 from mmseg.engine.preflight.splits import File, Split

@@ -10,6 +10,7 @@ import mmcv
 import mmengine
 import numpy as np
 import torch
+from packaging.version import Version
 
 from mmseg.engine.preflight.finding import ERROR, NOTE, WARNING, Finding
 from mmseg.utils.device import gpu_report
@@ -31,7 +32,7 @@ def environment_findings(driver: Path = _DRIVER) -> Iterator[Finding]:
     """
     versions = {"torch": torch.__version__, "onedl-mmengine": mmengine.__version__, "onedl-mmcv": mmcv.__version__}
     for name, least in _LEAST.items():
-        if _numbers(versions[name]) < least:
+        if Version(versions[name]).release < least:
             wanted = ".".join(map(str, least))
             yield Finding(ERROR, name, versions[name], f"{wanted} or newer", "pip install -r requirements/runtime.txt")
     yield Finding(
@@ -81,7 +82,3 @@ def _driver_version(path: Path) -> str:
     except (OSError, IndexError):
         return ""
     return next((word for word in words if word.replace(".", "").isdigit() and "." in word), "?")
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split("+")[0].split(".") if part.isdigit())

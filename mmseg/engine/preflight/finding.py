@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
-__all__ = ["ERROR", "NOTE", "WARNING", "Finding", "exit_code", "from_user_error"]
+from mmseg.utils.errors import UserError
+
+__all__ = ["ERROR", "NOTE", "WARNING", "Finding", "build_or_finding", "exit_code", "from_user_error"]
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
 
@@ -52,3 +55,13 @@ def from_user_error(error: Exception | str, where: str, severity: str = ERROR) -
     text = " ".join(str(error).split()).removeprefix(f"{where}: ")
     parts = re.fullmatch(r"got (.+?), expected (.+?)(?:; (.+))?", text)
     return Finding(severity, where, *(part or "" for part in parts.groups())) if parts else Finding(severity, where, text)
+
+
+def build_or_finding(build: Callable[[], Any], where: str) -> Any:
+    """What ``build`` makes of values of the user's; where it fails, a :class:`Finding` that says why."""
+    try:
+        return build()
+    except (UserError, ValueError) as error:
+        return from_user_error(error, where)
+    except Exception as error:  # values of the user's, in a constructor of any library
+        return Finding(ERROR, where, f"cannot be built ({type(error).__name__}: {error})")

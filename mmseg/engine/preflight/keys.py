@@ -26,6 +26,7 @@ from mmseg.registry import (
     TRANSFORMS,
     VISBACKENDS,
     VISUALIZERS,
+    find_class,
 )
 from mmseg.utils.errors import nearest
 
@@ -116,7 +117,7 @@ def _check_typed(value: dict, where: str, registry: Registry | None) -> Iterator
     """Compare a ``dict(type=..., ...)`` with the class that it names."""
     name = value["type"]
     registries = (registry,) if registry is not None else ALL_REGISTRIES
-    found = next((c for r in registries if (c := _class(r, name)) is not None), None)
+    found = next((c for r in registries if (c := find_class(r, name)) is not None), None)
     if found is None:
         known = [n for r in registries for n in (*r.module_dict, *(r.parent.module_dict if r.parent else ()))]
         near = nearest(name, known).removeprefix("; ")
@@ -133,14 +134,6 @@ def _check_typed(value: dict, where: str, registry: Registry | None) -> Iterator
                 yield _wrong_type(f"{where}.{key}", item, annotated[key])
         elif key not in _OWN_KEYS and not (where == "optim_wrapper" and key in ("paramwise_cfg", "constructor")):
             yield _unknown(f"{where}.{key}", f"{name} takes no argument {key!r}", key, accepted | {"type"})
-
-
-def _class(registry: Registry, name: str) -> Any:
-    """The class of a name; None where there is none, or where no module could have this name."""
-    try:
-        return registry.get(name)
-    except Exception:  # mmengine imports what looks like a module, which fails in any way
-        return None
 
 
 def _unknown(where: str, what: str, name: str, choices: Any) -> Finding:

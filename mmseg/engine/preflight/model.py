@@ -16,12 +16,12 @@ from torch import nn
 
 from mmseg.engine.dataset_info import dataset_is_known, dataset_metainfo, trained_leaf, trains_on_lesions
 from mmseg.engine.preflight.config import dig
-from mmseg.engine.preflight.finding import ERROR, WARNING, Finding, from_user_error
+from mmseg.engine.preflight.finding import ERROR, WARNING, Finding, build_or_finding
 from mmseg.engine.preflight.splits import heard
 from mmseg.models import SegDataPreProcessor
 from mmseg.registry import DATA_SAMPLERS, HOOKS, METRICS, MODELS, PARAM_SCHEDULERS
 from mmseg.structures import LESIONS, SegDataSample
-from mmseg.utils.errors import UserError, nearest
+from mmseg.utils.errors import nearest
 
 __all__ = ["Parts", "build_parts", "class_findings"]
 
@@ -86,12 +86,10 @@ class Parts:
     def _attempt(self, where: str, build: Any) -> Any:
         if any(s.startswith(where) for s in self._skip):
             return None
-        try:
-            return build()
-        except (UserError, ValueError) as error:
-            self.findings.append(from_user_error(error, where))
-        except Exception as error:  # values of the user's, in a constructor of any library
-            self.findings.append(Finding(ERROR, where, f"cannot be built ({type(error).__name__}: {error})"))
+        built = build_or_finding(build, where)
+        if not isinstance(built, Finding):
+            return built
+        self.findings.append(built)
         return None
 
 

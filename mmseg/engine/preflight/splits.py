@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
 
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 
+from mmseg.datasets.leaves import leaf_datasets
 from mmseg.datasets.lesion_dataset import LesionDataset
 from mmseg.datasets.reading import fit_size, image_size
-from mmseg.engine.dataset_info import leaf_datasets
-from mmseg.engine.preflight.finding import ERROR, NOTE, WARNING, Finding, from_user_error
+from mmseg.engine.preflight.finding import NOTE, WARNING, Finding, build_or_finding, from_user_error
 from mmseg.engine.preflight.keys import LOADERS
 from mmseg.registry import DATASETS
 from mmseg.structures import LESIONS
@@ -64,7 +63,7 @@ class Split:
         """All files, each photograph before its truth."""
         return [file for image, truth in self.records() for file in (image, *truth)]
 
-    @cached_property
+    @functools.cached_property
     def sizes(self) -> set[tuple[int, int]]:
         """(width, height) of the photographs, told from the headers of the files; empty where none can be read."""
         sizes = set()
@@ -108,8 +107,9 @@ def find_splits(
         if not inner:
             findings.append(Finding(NOTE, f"{loader}.dataset", "its files were not checked: it is no LesionDataset"))
         for leaf in inner:
+            sized = {**leaf.settings, **({} if leaf.size is None else {"size": leaf.size})}
             with heard() as warnings:
-                built = _build({**leaf.settings, **({} if leaf.size is None else {"size": leaf.size})}, leaf.where)
+                built = build_or_finding(functools.partial(DATASETS.build, sized), leaf.where)
             findings += [from_user_error(text, leaf.where, WARNING) for text in dict.fromkeys(warnings)]
             if isinstance(built, Finding):
                 findings.append(built)
@@ -117,15 +117,6 @@ def find_splits(
                 resident = leaf.resident
                 splits.append(Split(loader, leaf.where, built, None if resident is None else resident.get("cache", "auto")))
     return splits, findings
-
-
-def _build(settings: dict[str, Any], where: str) -> LesionDataset | Finding:
-    try:
-        return DATASETS.build(settings)
-    except (UserError, ValueError) as error:
-        return from_user_error(error, where)
-    except Exception as error:  # values of the user's, in a constructor of any library
-        return Finding(ERROR, where, f"cannot be built ({type(error).__name__}: {error})")
 
 
 @contextmanager

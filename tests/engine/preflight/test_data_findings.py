@@ -16,7 +16,7 @@ from releases import SHAPE, write, write_idrid, write_label_maps, write_tidy
 
 from mmseg.apis import register_all_modules
 from mmseg.datasets import IDRiDDataset
-from mmseg.engine.dataset_info import leaf_datasets
+from mmseg.datasets.leaves import leaf_datasets
 from mmseg.engine.preflight.data import data_findings
 from mmseg.engine.preflight.files import READERS, FileCache
 from mmseg.engine.preflight.finding import Finding
