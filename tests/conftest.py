@@ -127,6 +127,13 @@ def brief() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def briefly() -> Iterator[None]:
+    """Quicker runs in one test."""
+    with _brief_preparations():
+        yield
+
+
 @pytest.fixture(scope="session")
 def trained(run_config: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``latest.pth`` of the tiny, narrow configuration after its four iterations; read only."""

@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 from mmseg.apis.init import register_all_modules
 from mmseg.engine.config import check_config
 from mmseg.registry import MODELS
-from mmseg.structures import IGNORE
+from mmseg.structures import IGNORE, class_masks
 from mmseg.utils.device import default_device
 from mmseg.utils.errors import UserError
 from mmseg.visualization import draw_overlay, write_picture
@@ -47,10 +47,10 @@ def browse_dataset(config: Config, out_dir: str | Path, number: int) -> list[Pat
             batch = preprocessor(data, training=True)
             images = (batch["inputs"] * preprocessor.std + preprocessor.mean).round().clamp(0, 255).cpu()
             for slot, (image, sample) in enumerate(zip(images, batch["data_samples"], strict=True)):
-                target = sample.gt_sem_seg.data.cpu().numpy()
+                target = sample.gt_sem_seg.data.cpu()
                 picture = np.ascontiguousarray(image.numpy().astype(np.uint8).transpose(1, 2, 0))
-                picture[(target == IGNORE).all(0)] = (96, 96, 96)
-                masks = target == (1 if len(target) == len(info["classes"]) else np.arange(len(info["classes"]))[:, None, None])
+                picture[(target == IGNORE).all(0).numpy()] = (96, 96, 96)
+                masks = class_masks(target, len(info["classes"])).numpy()
                 overlay = draw_overlay(picture, masks, info["classes"], info["palette"], opacity=0.0)
                 path = out_dir / f"{preprocessor.iteration:04d}_{slot}_{sample.image_id}.png"
                 written.append(write_picture(path, overlay))

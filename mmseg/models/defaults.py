@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from mmseg.utils.typing_utils import ConfigType, OptConfigType
 
 __all__ = ["BN", "PRIOR", "RELU", "ConfigType", "OptConfigType"]
-
-ConfigType = dict[str, Any]
-OptConfigType = dict[str, Any] | None
 
 BN: ConfigType = {"type": "BN"}
 RELU: ConfigType = {"type": "ReLU"}

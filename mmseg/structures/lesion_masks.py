@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["IGNORE", "LESIONS", "flatten_masks", "pack_masks", "unpack_masks"]
+__all__ = ["IGNORE", "LESIONS", "class_masks", "flatten_masks", "pack_masks", "unpack_masks"]
 
 LESIONS = ("MA", "HE", "EX", "SE")
 """Lesion order everywhere in this project: IDRiD's own numbering."""
@@ -62,3 +62,19 @@ def flatten_masks(masks: Tensor) -> Tensor:
         index[masks[..., channel, :, :] == 1] = channel + 1
     index[(masks == IGNORE).any(-3)] = IGNORE
     return index
+
+
+def class_masks(target: Tensor, classes: int, first: int = 0) -> Tensor:
+    """Where each class is, whichever form the target has.
+
+    Args:
+        target: masks ``(C, H, W)`` in {0, 1, 255}, or an index map ``(1, H, W)``.
+        classes: how many.
+        first: index of the first of them in an index map.
+
+    Returns:
+        bool ``(C, H, W)``.
+    """
+    if len(target) > 1:
+        return target == 1
+    return target == torch.arange(first, first + classes, device=target.device).view(-1, 1, 1)

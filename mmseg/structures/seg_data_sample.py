@@ -17,8 +17,8 @@ class SegDataSample(BaseDataElement):
     - ``probabilities``: float32 ``(4, H, W)`` in [0, 1], lesions only, in the data set's lesion order.
     - ``pred_sem_seg``: uint8 ``(1, H, W)``, the index map: 0, or 1 + the likeliest lesion above its threshold.
 
-    Meta information: ``img_path, ori_shape (H, W), img_shape (H, W), sample_idx``, and ``thresholds`` (one a lesion) of those
-    who want others than the model's.
+    Meta information: ``img_path, image_id, sample_idx, ori_shape (H, W), img_shape (H, W)``; of index maps
+    ``reduce_zero_label``; of a :class:`~mmseg.datasets.ResidentDataset` ``lesion_points``.
     """
 
     def __setattr__(self, name: str, value: object) -> None:

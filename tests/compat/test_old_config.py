@@ -397,6 +397,7 @@ def test_parts_of_a_config_are_translated_alone() -> None:
     assert new == dict(param_scheduler=[dict(type="LegacyLR", policy="step", step=5)], train_cfg=dict(val_interval=3))
 
 
+@pytest.mark.usefixtures("briefly")
 def test_an_old_config_of_lesions_trains(tiny_data: Path, old: Callable[..., Path], tmp_path: Path) -> None:
     """From the old file to checkpoints and scores, on one of this project's data sets."""
     data = DATA.replace("'CustomDataset'", "'SyntheticFundusDataset'").replace("data/old", str(tiny_data))

@@ -171,6 +171,7 @@ def config_path(repo: Path, data: Path, tmp_path_factory: pytest.TempPathFactory
 @pytest.mark.parametrize("change", [
     {}, {"model.decode_head.num_classes": 4}, {"data_preprocessor.target": "multilabel"},
 ])
+@pytest.mark.usefixtures("briefly")
 def test_they_train_and_predict(
     config_path: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, object]
 ) -> None:
@@ -194,6 +195,7 @@ def test_they_train_and_predict(
     assert sample.probabilities.data.shape == (3, 72, 96)
 
 
+@pytest.mark.usefixtures("briefly")
 def test_the_preprocessor_of_1_x(config_path: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A data set whose own pipeline gives BGR, as mmcv's reader does, and what is given for inference, which is RGB."""
     monkeypatch.syspath_prepend(str(config_path.parent))

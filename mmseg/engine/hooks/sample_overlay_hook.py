@@ -11,7 +11,7 @@ from mmengine.hooks import Hook
 
 from mmseg.engine.compiling import uncompiled
 from mmseg.registry import HOOKS
-from mmseg.structures import SegDataSample, unpack_masks
+from mmseg.structures import SegDataSample, class_masks, unpack_masks
 from mmseg.visualization import draw_overlay
 
 __all__ = ["SampleOverlayHook"]
@@ -53,7 +53,6 @@ class SampleOverlayHook(Hook):
             model.train(training)
         pixels, shown = image.permute(1, 2, 0).cpu().numpy(), model.shown_classes(dataset.metainfo)
         first = max(0, len(dataset.metainfo["classes"]) - len(shown[0]))  # 1 where the background is a class that is not shown
-        channels = torch.arange(first, first + len(shown[0]), device=truth.device).view(-1, 1, 1)
-        true = truth == (1 if len(truth) > 1 else channels)  # masks, or an index map
+        true = class_masks(truth, len(shown[0]), first)
         drawn = [draw_overlay(pixels, masks.cpu().numpy(), *shown) for masks in (true, model.shown_masks(found))]
         runner.visualizer.add_image("sample: truth, prediction", np.concatenate(drawn), step=runner.iter + 1)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from mmengine.model import BaseDataPreprocessor
+from mmengine.model import BaseDataPreprocessor, stack_batch
 from mmengine.structures import PixelData
 from torch import Tensor
 
@@ -82,7 +81,7 @@ class LesionDataPreprocessor(BaseDataPreprocessor):
         inputs: list[Tensor] = list(data["inputs"])
         samples: list[SegDataSample] | None = data.get("data_samples")
         sizes = torch.tensor([image.shape[-2:] for image in inputs])
-        images = _pad_stack(inputs, sizes, 0)
+        images = stack_batch(inputs)
         if training and samples is not None:
             images = self._train_batch(images, sizes, samples, data.get("masks"))
         elif samples is not None:
@@ -101,7 +100,7 @@ class LesionDataPreprocessor(BaseDataPreprocessor):
         points = [sample.get("lesion_points") or lesion_points(_channels(sample.gt_sem_seg.data.cpu())) for sample in samples]
         slots = [j * self.world_size + self.rank for j in range(len(samples))]
         batch: dict[str, Any] = dict(
-            images=images, masks=_pad_stack([mask[None] for mask in masks], sizes, IGNORE), packed=not indexed, sizes=sizes,
+            images=images, masks=stack_batch([mask[None] for mask in masks], pad_value=IGNORE), packed=not indexed, sizes=sizes,
             points=points, random=BatchRandom(self.seed, self.iteration, slots),
         )
         for transform in self.train_transforms:
@@ -121,11 +120,3 @@ def _channels(truth: Tensor) -> Tensor:
         return truth
     largest = int(torch.where(truth == IGNORE, 0, truth).max())
     return (truth == torch.arange(1, largest + 1).view(-1, 1, 1)).to(torch.uint8)
-
-
-def _pad_stack(tensors: list[Tensor], sizes: Tensor, value: int) -> Tensor:
-    """Pad ``(C, h, w)`` tensors at the right and bottom to the largest height and width, and stack them."""
-    height, width = sizes.max(0).values.tolist()
-    if bool((sizes == sizes[0]).all()):  # padding by nothing copies too
-        return torch.stack(tensors)
-    return torch.stack([F.pad(t, (0, width - t.shape[-1], 0, height - t.shape[-2]), value=value) for t in tensors])
