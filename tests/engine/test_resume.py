@@ -8,11 +8,12 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from comparing import MakeConfig, log, logged, scalars, state_differences, train
+from comparing import MakeConfig, differences, log, logged, scalars, state_differences, train
 from mmengine.config import Config
 
 from mmseg.apis import build_runner
@@ -208,13 +209,17 @@ class TestAverages:
         self, run_config: MakeConfig, tmp_path: Path
     ) -> None:
         train(run_config(tmp_path, custom_hooks=[EMA], train_cfg__max_iters=2, param_scheduler=[]))
-        raw = read_checkpoint(tmp_path / "latest.pth")["raw_state_dict"]
-        runner = train(run_config(
-            tmp_path, resume=True, train_cfg__max_iters=3, param_scheduler=[], optim_wrapper__optimizer__lr=0.0))
+        checkpoint = read_checkpoint(tmp_path / "latest.pth")
+        runner = build_runner(run_config(tmp_path, resume=True, train_cfg__max_iters=3, param_scheduler=[]))
+        begun: dict[str, torch.Tensor] = {}
+        runner.model.register_forward_pre_hook(
+            lambda *_: None if begun else begun.update(copy.deepcopy(runner.bare_model.state_dict())))
+        runner.train()
+        assert differences(dict(begun), dict(checkpoint["raw_state_dict"])) == []
+        assert differences(dict(begun), dict(checkpoint["state_dict"])) != []
         assert "averaged weights of the checkpoint are dropped" in log(tmp_path)
         assert "raw_state_dict" not in read_checkpoint(tmp_path / "iter_3.pth")
         assert runner.iter == 3
-        assert not torch.equal(raw["backbone.layer1.0.conv1.weight"], runner.model.backbone.layer1[0].conv1.weight)
 
     def test_they_begin_at_the_weights_of_a_checkpoint_that_has_none(
         self, run_config: MakeConfig, trained: Path, tmp_path: Path
@@ -321,10 +326,31 @@ class TestWhichCheckpoint:
         assert newest_readable([path, whole / "iter_2.pth"])[0] == whole / "iter_2.pth"
 
 
-def test_a_test_uses_averaged_weights(run_config: MakeConfig, speckled: Path, tmp_path: Path) -> None:
+def test_a_test_uses_averaged_weights_and_exact_convolutions(
+    run_config: MakeConfig, speckled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of a checkpoint with no others the averages are its weights; forgotten, they would be those of the initialisation."""
-    found = [
-        build_runner(run_config(tmp_path / name, load_from=str(speckled), custom_hooks=hooks)).test()
-        for name, hooks in (("with", [EMA]), ("without", []))
-    ]
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    found, seen = [], set()
+    for name, hooks in (("with", [EMA]), ("without", [])):
+        runner = build_runner(run_config(tmp_path / name, load_from=str(speckled), custom_hooks=hooks))
+        runner.bare_model.backbone.register_forward_hook(lambda *_: seen.add(torch.backends.cudnn.allow_tf32))
+        found.append(runner.test())
     assert found[0] == found[1] and found[0]["lesion/mDice"] > 0
+    assert seen == {False}
+
+
+@pytest.mark.parametrize(("done", "due"), [(1, False), (2, True), (3, False), (4, True), (5, True)])
+def test_when_and_how_a_run_of_five_is_validated(done: int, due: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every second iteration and the last, with the first process's statistics on all, and exactly."""
+    cudnn, told = torch.backends.cudnn, []
+    monkeypatch.setattr(cudnn, "allow_tf32", True)
+    monkeypatch.setattr(loop, "broadcast", lambda buffer: told.append("statistics"))
+    runner = SimpleNamespace(
+        distributed=True, bare_model=torch.nn.BatchNorm1d(2),
+        val_loop=SimpleNamespace(run=lambda: told.append(f"TF32 {cudnn.allow_tf32}")))
+    training = object.__new__(loop.IterBasedTrainLoop)
+    training.__dict__.update(
+        _runner=runner, _iter=done, _max_iters=5, val_begin=1, dynamic_milestones=[0], dynamic_intervals=[2])
+    training._validate_if_due()
+    assert told == [*["statistics"] * 3, "TF32 False"] * due

@@ -41,6 +41,12 @@ def test_everything_is_shown(run: Path) -> None:
     assert [event.step for event in events.Images(name)] == [2, 4]
 
 
+def test_validation_changes_no_result(run: Path, trained: Path) -> None:
+    """It ends in evaluation mode; a run that stayed there would go on without dropout and with the statistics it had."""
+    validated, without = (read_checkpoint(path)["state_dict"] for path in (run / "latest.pth", trained))
+    assert all(torch.equal(tensor, without[name]) for name, tensor in validated.items())
+
+
 def test_samples_are_pictures(run: Path) -> None:
     pictures = sorted(run.glob("*/vis_data/vis_image/*.png"))
     assert len(pictures) == 2

@@ -175,10 +175,27 @@ def test_dswm_weights_are_those_of_the_forward_pass() -> None:
     model, inputs = make("DSWMHead").eval(), inputs_of("DSWMHead")
     seen = []
     for stage in model.stages:
-        stage.register_forward_hook(lambda module, args, _: seen.append(module.weights(*args)[0]))
+        nn.init.normal_(stage.spatial[1].weight)  # as built, every weight is 1/2
+        stage.register_forward_hook(lambda module, args, _: seen.append(module.weights(*args)))
     model(inputs)
-    for expected, (weight, _) in zip(list(seen), model.branch_weights(inputs), strict=True):
-        torch.testing.assert_close(weight, expected)
+    for expected, found in zip(list(seen), model.branch_weights(inputs), strict=True):
+        assert expected[0].std() > 0.01
+        for one, other in zip(found, expected, strict=True):
+            torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize(("term", "own"), [
+    ("refine.loss_seg", "conv_seg."), ("aux_1.loss_seg", "conv_seg_aux_16."), ("aux_2.loss_seg", "conv_seg_aux_8."),
+    ("aux_3.recon_losses", "sr_decoder."), ("aux_4.fa_loss", None),
+])
+def test_every_isd_loss_teaches_the_deep_feature(term: str, own: str | None) -> None:
+    """And its own layers; the affinity loss has none, and takes the decoder's feature as it is."""
+    model, (image, deep) = make("ISDHead", multi_label=False), inputs_of("ISDHead")
+    deep.requires_grad_()
+    model.loss([image, deep], batch(2, 97, 131, False)[1])[term].backward()
+    assert deep.grad is not None and deep.grad.abs().max() > 0
+    taught = [name for name, p in model.named_parameters() if p.grad is not None]
+    assert any(name.startswith(own) for name in taught) if own else not taught
 
 
 def test_the_configs_of_the_zoo_fit_the_heads() -> None:

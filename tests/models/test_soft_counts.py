@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from mmseg.models.losses.soft_counts import soft_counts
+from mmseg.models.losses.soft_counts import _blocks, soft_counts
 
 
 def literal(logit: torch.Tensor, label: torch.Tensor, ignore: int) -> torch.Tensor:
@@ -70,6 +70,12 @@ def test_gradients_are_the_numerical_ones(planes: int, monkeypatch: pytest.Monke
     assert torch.autograd.gradcheck(total, logit.requires_grad_())
 
 
+@pytest.mark.parametrize("pixels", [2**18, 2**18 + 1, 2**17, 100_000, 7])
+def test_the_blocks_of_a_cpu_are_all_planes_once(pixels: int) -> None:
+    parts = _blocks(torch.empty(1, 1).expand(5, pixels))
+    assert [i for part in parts for i in range(5)[part]] == list(range(5))
+
+
 def test_ignored_pixels_have_no_gradient() -> None:
     logit, label = example()
     logit.requires_grad_()
@@ -83,6 +89,11 @@ def test_what_is_remembered_is_never_stale() -> None:
     first = soft_counts(logit, label)
     assert soft_counts(logit, label).overlap is first.overlap
     assert soft_counts(logit, 1 - label.clamp(max=1)).overlap is not first.overlap
+    target = label.clone()
+    positives = soft_counts(logit, target).positives.clone()
+    target.fill_(1)
+    assert (soft_counts(logit, target).positives > positives).all()
+    assert not torch.equal(soft_counts(logit, label, 7).valid, soft_counts(logit, label, 255).valid)
     changed = logit.clone()
     before = soft_counts(changed, label).predicted
     changed.add_(1)
