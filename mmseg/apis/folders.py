@@ -140,7 +140,7 @@ def segment_files(
     about: dict[str, Any] = {key: meta[key] for key in ("iter", "init", "metrics", "versions") if key in meta}
     settings = [fingerprint(inferencer), save_probabilities]
     if Path(out_dir).resolve() in {path.parent.resolve() for path in files}:
-        raise UserError(f"--out-dir: got {out_dir}, expected another folder than that of the photographs: results would stand "
+        raise UserError(f"out_dir: got {out_dir}, expected another folder than that of the photographs: results would stand "
                         "among them, and the next time be taken for some")
     outcome, todo, others = Outcome(), [], []
     for path, name in list(zip(files, output_names(files), strict=True))[share[0] :: share[1]]:
@@ -161,7 +161,7 @@ def segment_files(
     if others:
         more = f"\n  and {len(others) - 5} more" if len(others) > 5 else ""
         raise UserError(f"{out_dir}: holds results of other photographs, or other files, of the same name, or "
-                        "probabilities, which would be lost; name another --out-dir, or --overwrite to replace them:\n  "
+                        "probabilities, which would be lost; name another out_dir (--out-dir), or replace them (--overwrite):\n  "
                         + "\n  ".join(others[:5]) + more)
     if outcome.kept:
         print(f"{outcome.kept} photographs are done already, by the same checkpoint and settings", flush=True)

@@ -81,8 +81,8 @@ def photograph_of(out_dir: str | Path, name: str) -> str | None:
     if report is None:
         return None
     if not _is_result(report):
-        raise UserError(f"{path}: is no result of this program and would be replaced; name another --out-dir, move it away, "
-                        "or --overwrite")
+        raise UserError(f"{path}: is no result of this program and would be replaced; name another out_dir "
+                        "(--out-dir), move it away, or replace it (--overwrite)")
     made_from = report.get("made_from")
     photograph = made_from.get("photograph") if isinstance(made_from, dict) else None
     if isinstance(photograph, list) and photograph:

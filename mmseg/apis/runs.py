@@ -26,7 +26,7 @@ def build_runner(config: Config) -> LesionRunner:
     """
     register_all_modules()
     check_config(config)
-    make_folder(config.work_dir, "--work-dir")
+    make_folder(config.work_dir, "work_dir (--work-dir)")
     try:
         runner = LesionRunner.from_cfg(config)
     except (ValueError, TypeError, KeyError, AssertionError) as error:  # what constructors say of wrong values
@@ -65,6 +65,6 @@ def build_tester(
         config.model.test_cfg = {**(config.model.get("test_cfg") or {}), "flips": ["horizontal", "vertical", "diagonal"]}
     hooks = [*(config.get("custom_hooks") or []), dict(type="ReportHook", out_dir=str(out_dir), command=command)]
     if show_dir is not None:
-        hooks.append(dict(type="OverlayHook", out_dir=str(make_folder(show_dir, "--show-dir"))))
+        hooks.append(dict(type="OverlayHook", out_dir=str(make_folder(show_dir, "show_dir (--show-dir)"))))
     config.custom_hooks = hooks
     return build_runner(config)

@@ -40,10 +40,10 @@ def check_packages(formats: Sequence[str]) -> None:
     """
     for name in formats:
         if name not in FORMATS:
-            raise UserError(f"--format: got {name!r}, expected {' or '.join(FORMATS)}")
+            raise UserError(f"format: got {name!r}, expected {' or '.join(FORMATS)}")
     missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None] if "onnx" in formats else []
     if missing:
-        raise UserError(f"--format onnx: {', '.join(missing)} is not installed. Fix: pip install {' '.join(missing)}")
+        raise UserError(f"format onnx: {', '.join(missing)} is not installed. Fix: pip install {' '.join(missing)}")
 
 
 def export_model(
@@ -81,7 +81,7 @@ def export_model(
     """
     check_packages(formats)
     _check_opset(opset, formats)
-    out_dir = make_folder(out_dir, "--out-dir")
+    out_dir = make_folder(out_dir, "out_dir (--out-dir)")
     network = ExportNetwork(model, preprocessing)
     about = metadata(model, preprocessing)
     progress("tracing the network")
@@ -137,7 +137,7 @@ def _check_opset(opset: int, formats: Sequence[str]) -> None:
     from onnx.defs import onnx_opset_version
 
     if not OPSET <= opset <= onnx_opset_version():
-        raise UserError(f"--opset: got {opset}, expected {OPSET} to {onnx_opset_version()}")
+        raise UserError(f"opset: got {opset}, expected {OPSET} to {onnx_opset_version()}")
 
 
 def _write_onnx(program: ExportedProgram, path: Path, about: dict[str, Any], opset: int) -> None:
@@ -148,7 +148,7 @@ def _write_onnx(program: ExportedProgram, path: Path, about: dict[str, Any], ops
             dynamic_shapes=({0: "batch", 2: "height", 3: "width"},), verbose=False)
     written = exported.model.opset_imports.get("")  # the exporter goes back to its own where it cannot convert
     if written != opset:
-        raise UserError(f"--opset: got {opset}, but PyTorch's exporter could only write {written}")
+        raise UserError(f"opset: got {opset}, but PyTorch's exporter could only write {written}")
     exported.model.metadata_props.update({key: json.dumps(value) for key, value in about.items()})
     exported.save(path)
 

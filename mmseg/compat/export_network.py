@@ -39,16 +39,16 @@ class ExportNetwork(nn.Module):
         if model.test_cfg.get("mode", "whole") != "whole" or model.test_cfg.get("flips"):
             raise UserError(
                 f"export: got model.test_cfg={dict(model.test_cfg)}, expected the prediction of the whole image at once, without "
-                "flips: one graph has one pass. Fix: --cfg-options model.test_cfg.mode=whole model.test_cfg.flips=None")
+                "flips: one graph has one pass. Fix: model.test_cfg.mode=whole model.test_cfg.flips=None (--cfg-options)")
         if model.is_argmax:
             raise UserError(
                 "export: got model.test_cfg.thresholds=None (each pixel of its likeliest class), expected thresholds: the file "
-                "gives lesions and what each must exceed. Fix, where channel 0 is the background: --cfg-options "
-                "model.test_cfg.thresholds=0.5")
+                "gives lesions and what each must exceed. Fix, where channel 0 is the background: "
+                "model.test_cfg.thresholds=0.5 (--cfg-options)")
         if preprocessing and not isinstance(model.data_preprocessor, LesionDataPreprocessor):
             raise UserError(
                 f"export: got the data preprocessor {type(model.data_preprocessor).__name__}, expected LesionDataPreprocessor, "
-                "whose mean and std are taken into the graph. Fix: --no-preprocessing")
+                "whose mean and std are taken into the graph. Fix: preprocessing=False (--no-preprocessing)")
         self.model, self.preprocessing = model, preprocessing
 
     def forward(self, image: Tensor) -> Tensor:

@@ -93,11 +93,11 @@ def read_test_results(folder: str | Path) -> dict[str, Any]:
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise UserError(
-                f"--metrics: {path}: cannot be read ({reason}); expected a folder written by tools/test.py") from error
+                f"{path}: cannot be read ({reason}); expected a folder written by tools/test.py") from error
         scores = found[name].values() if isinstance(found[name], dict) and name == "metrics" else ()
         wrong = [type(value).__name__ for value in (found[name], *scores) if not isinstance(value, dict)]
         if wrong:
-            raise UserError(f"--metrics: {path}: got a {wrong[0]}, expected what tools/test.py writes, scores by lesion")
+            raise UserError(f"{path}: got a {wrong[0]}, expected what tools/test.py writes, scores by lesion")
     return found
 
 

@@ -26,6 +26,8 @@ FORMAT_VERSION = 1
 OF_THE_CALL = ("work_dir", "load_from", "resume", "launcher", "experiment_name")
 """Keys of a configuration that say where and how a run was started, not what it is."""
 
+_RIGHT_ONE = "give the one it was trained with, from where you trust it, as config (--config)"
+
 
 def write_checkpoint(checkpoint: dict[str, Any], path: str | Path, latest: bool = False) -> None:
     """Write a checkpoint such that ``path`` holds either what it held or the whole new file, whatever happens.
@@ -155,9 +157,9 @@ def embedded_config(checkpoint: dict[str, Any], path: str | Path) -> dict[str, A
     try:
         config = json.loads(text)
     except (TypeError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: the configuration inside is not JSON ({error}); name the right one by --config") from error
+        raise UserError(f"{path}: the configuration inside is not JSON ({error}); {_RIGHT_ONE}") from error
     if not isinstance(config, dict):
-        raise UserError(f"{path}: the configuration inside is no dictionary; name the right one by --config")
+        raise UserError(f"{path}: the configuration inside is no dictionary; {_RIGHT_ONE}")
     return config
 
 
@@ -171,16 +173,16 @@ def checkpoint_config(checkpoint: dict[str, Any], path: str | Path) -> Config:
     """
     config = embedded_config(checkpoint, path)
     if config is None:
-        raise UserError(f"{path}: the checkpoint carries no configuration; name the one it was trained with by --config")
+        raise UserError(f"{path}: the checkpoint carries no configuration; {_RIGHT_ONE}")
     wrong = next(_dotted_types(config), None)
     if wrong:
         raise UserError(
-            f"{path}: the configuration inside is refused, its type {wrong!r} could run code; name one that you trust by --config"
+            f"{path}: the configuration inside is refused, its type {wrong!r} could run code; {_RIGHT_ONE}"
         )
     try:
         return Config(config)
     except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: the configuration inside cannot be used ({error}); name the right one by --config") from error
+        raise UserError(f"{path}: the configuration inside cannot be used ({error}); {_RIGHT_ONE}") from error
 
 
 def _dotted_types(value: Any) -> Iterator[str]:

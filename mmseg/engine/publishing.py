@@ -63,7 +63,7 @@ def _halved(name: str, tensor: torch.Tensor, source: str | Path) -> torch.Tensor
     half = tensor.half()
     if not half.isfinite().all():
         largest = f"{float(tensor.abs().max()):.3g}"
-        raise UserError(f"{source}: {name} holds numbers up to {largest}, which float16 cannot; leave out --half")
+        raise UserError(f"{source}: {name} holds numbers up to {largest}, which float16 cannot; leave out half")
     return half
 
 

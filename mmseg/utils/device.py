@@ -59,7 +59,7 @@ def resolve_device(name: str | None) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, ImportError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"--device: got {name!r}, which cannot be used here ({reason}); expected 'cpu' or 'cuda:N'") from error
+        raise UserError(f"device: got {name!r}, which cannot be used here ({reason}); expected 'cpu' or 'cuda:N'") from error
     return device
 
 

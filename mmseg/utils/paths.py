@@ -30,7 +30,7 @@ def make_folder(path: str | Path, option: str) -> Path:
 
     Args:
         path: of the folder.
-        option: of the command line by which the user can choose another.
+        option: by which the user can choose another.
 
     Raises:
         UserError: it cannot be made or written.

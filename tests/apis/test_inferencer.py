@@ -515,7 +515,7 @@ class TestInitModel:
     def test_mistakes(self, speckled: Path, demo_config: Path) -> None:
         with pytest.raises(ValueError, match="neither config nor checkpoint"):
             init_model()
-        with pytest.raises(UserError, match="--device: got 'tpu'"):
+        with pytest.raises(UserError, match="device: got 'tpu'"):
             init_model(checkpoint=speckled, device="tpu")
         with pytest.raises(UserError, match="does not fit the model"):
             init_model(demo_config, speckled, device="cpu")

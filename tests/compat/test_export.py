@@ -237,7 +237,7 @@ class TestMistakes:
     def test_no_thresholds(self, run_config: Callable[..., Any], tmp_path: Path) -> None:
         model = init_model(run_config(tmp_path, **SHALLOW), device="cpu")
         model.test_cfg = {**model.test_cfg, "thresholds": None}
-        with pytest.raises(UserError, match=r"thresholds=None .* Fix, where channel 0 is the background: --cfg-options"):
+        with pytest.raises(UserError, match=r"thresholds=None .* Fix, where channel 0 is the background: model.test_cfg.thresholds=0.5"):
             export_model(model, tmp_path, "x")
 
     def test_a_module_that_branches_on_the_size(self, model: BaseSegmentor) -> None:
@@ -249,9 +249,9 @@ class TestMistakes:
             trace(Branching(model))
 
     def test_formats_opset_and_packages(self, model: BaseSegmentor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        with pytest.raises(UserError, match="--format: got 'tflite', expected onnx or torch"):
+        with pytest.raises(UserError, match="format: got 'tflite', expected onnx or torch"):
             check_packages(["onnx", "tflite"])
-        with pytest.raises(UserError, match="--opset: got 17, expected 18 to"):
+        with pytest.raises(UserError, match="opset: got 17, expected 18 to"):
             export_model(model, tmp_path, "x", opset=17)
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "onnxscript" else object())
         with pytest.raises(UserError, match=r"onnxscript is not installed\. Fix: pip install onnxscript"):

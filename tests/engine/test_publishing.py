@@ -69,7 +69,7 @@ def test_what_float16_cannot_hold_is_told(speckled: Path, tmp_path: Path) -> Non
     name = next(name for name, tensor in checkpoint["state_dict"].items() if tensor.ndim == 4)
     checkpoint["state_dict"][name].fill_(1e5)
     write_checkpoint(checkpoint, tmp_path / "large.pth")
-    with pytest.raises(UserError, match=f"large.pth: {name} holds numbers up to 1e.05, which float16 cannot; leave out --half"):
+    with pytest.raises(UserError, match=f"large.pth: {name} holds numbers up to 1e.05, which float16 cannot; leave out half"):
         publish_checkpoint(tmp_path / "large.pth", tmp_path / "net.pth", half=True)
     assert not list(tmp_path.glob("net*"))
 

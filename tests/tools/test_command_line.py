@@ -159,7 +159,7 @@ class TestMistakes:
         assert "--threshold: got 'MA=0.3,HE', expected" in told(*given, "--threshold", "MA=0.3,HE")
         assert "got 'MAX', expected one of MA, HE, EX, SE; did you mean 'MA'?" in told(*given, "--threshold", "MAX=0.3")
         assert "got MA=7.0, expected a probability" in told(*given, "--threshold", "MA=7")
-        assert "--device: got 'tpu:0'" in told(*given, "--device", "tpu:0")
+        assert "device: got 'tpu:0'" in told(*given, "--device", "tpu:0")
         (tmp_path / "file").touch()
         assert "cannot be written" in told(*given, "--out-dir", tmp_path / "file" / "out")
 
@@ -270,7 +270,7 @@ class TestArguments:
         assert seen("--work-dir", tmp_path, "--overwrite").resume is False
         assert len(list(tmp_path.glob("*.pth"))) == 3  # nothing goes before the new run could be built
         (tmp_path / "best_fold0-1a2b3c4d.pth").touch()
-        monkeypatch.setattr("mmseg.apis.runs.build_runner", lambda config: SimpleNamespace(train=lambda: None, rank=1))
+        monkeypatch.setattr("mmseg.apis.build_runner", lambda config: SimpleNamespace(train=lambda: None, rank=1))
         assert call("train.py", tiny, "--work-dir", tmp_path, "--overwrite") == 0
         assert [path.name for path in tmp_path.glob("*.pth")] == ["best_fold0-1a2b3c4d.pth"]
 

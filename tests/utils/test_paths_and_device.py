@@ -38,7 +38,7 @@ def test_a_device_that_cannot_be_used(name: str) -> None:
     with pytest.raises(UserError) as caught:
         resolve_device(name)
     message = str(caught.value)
-    assert f"--device: got {name!r}" in message
+    assert f"device: got {name!r}" in message
     assert "expected 'cpu' or 'cuda:N'" in message
     assert "\n" not in message, "torch's reasons have many lines"
 

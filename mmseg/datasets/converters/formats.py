@@ -64,7 +64,7 @@ def _nnunet(record: dict[str, Any], split: str) -> Outputs:
 
 def _check_nnunet(folder: Path) -> None:
     if not re.fullmatch(r"Dataset\d{3}_\w+", folder.name):
-        raise UserError(f"--out: got {folder.name!r}, expected a name that nnU-Net knows, such as nnUNet_raw/Dataset501_IDRiD")
+        raise UserError(f"out: got {folder.name!r}, expected a name that nnU-Net knows, such as nnUNet_raw/Dataset501_IDRiD")
 
 
 def _nnunet_extras(name: str, images: Mapping[str, Sequence[str]]) -> dict[str, Any]:
