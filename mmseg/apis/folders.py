@@ -132,9 +132,8 @@ def segment_files(
         UserError: the folder cannot be written, is that of the photographs, or holds results of others with the same name, or
             probabilities that would be lost.
     """
-    from mmseg.apis.inferencer import check_size
+    from mmseg.apis.inferencer import load_photograph
     from mmseg.apis.results import is_complete, result_paths, write_results
-    from mmseg.datasets.reading import read_image
 
     meta: dict[str, Any] = inferencer.model.checkpoint_meta
     about: dict[str, Any] = {key: meta[key] for key in ("iter", "init", "metrics", "versions") if key in meta}
@@ -170,9 +169,7 @@ def segment_files(
         batch, images = [], []
         for path, name, made_from in todo[first : first + batch_size]:
             try:
-                image = read_image(path)
-                check_size(inferencer.model, image, path)
-                images.append(image)
+                images.append(load_photograph(inferencer.model, path))
                 batch.append((path, name, made_from))
             except UserError as error:
                 print(f"error: {error}", file=sys.stderr)

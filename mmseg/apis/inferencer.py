@@ -154,9 +154,7 @@ class LesionInferencer:
         bar = ProgressBar(len(inputs), file=sys.stderr) if progress else None
         for first in range(0, len(inputs), batch_size):
             batch = inputs[first : first + batch_size]
-            arrays = [image if isinstance(image, np.ndarray) else read_image(image) for image in batch]
-            for image, array in zip(batch, arrays, strict=True):
-                check_size(self.model, array, "image" if isinstance(image, np.ndarray) else image)
+            arrays = [load_photograph(self.model, image) for image in batch]
             for image, array, working in zip(batch, arrays, self._network(arrays), strict=True):
                 masks, index_map = self._decide(working, array.shape[:2], thresholds)
                 yield Segmentation(
@@ -209,17 +207,20 @@ def _box(model: BaseSegmentor) -> tuple[int, int] | None:
     return model.working_size if hasattr(model, "working_size") else working_size(model.cfg)
 
 
-def check_size(model: BaseSegmentor, image: np.ndarray, path: str | Path = "image") -> None:
-    """See that a network can take a photograph.
+def load_photograph(model: BaseSegmentor, image: str | Path | np.ndarray) -> np.ndarray:
+    """A photograph that a network can take, uint8 ``(H, W, 3)``, RGB, from a file or as it is.
 
     Raises:
-        UserError: it is narrower than 8 pixels at the working size.
+        UserError: it cannot be read, is no RGB array, or is narrower than 8 pixels at the working size.
     """
-    height, width = image.shape[:2]
+    array = _checked(image) if isinstance(image, np.ndarray) else read_image(image)
+    height, width = array.shape[:2]
     size = fit_size(width, height, _box(model))
     if min(size) < 8:
-        raise UserError(f"{path}: got {width}x{height} pixels, which is {size[0]}x{size[1]} at the working size, expected 8 "
+        name = "image" if isinstance(image, np.ndarray) else image
+        raise UserError(f"{name}: got {width}x{height} pixels, which is {size[0]}x{size[1]} at the working size, expected 8 "
                         "or more a side; is it a photograph?")
+    return array
 
 
 def predict(model: BaseSegmentor, images: Sequence[np.ndarray], enlarged: bool = True) -> list[SegDataSample]:
@@ -256,8 +257,5 @@ def inference_model(model: BaseSegmentor, img: Any) -> SegDataSample | list[SegD
     """
     several = isinstance(img, (list, tuple))
     given = list(img) if several else [img]
-    images = [_checked(one) if isinstance(one, np.ndarray) else read_image(one) for one in given]
-    for one, image in zip(given, images, strict=True):
-        check_size(model, image, "image" if isinstance(one, np.ndarray) else one)
-    samples = predict(model, images)
+    samples = predict(model, [load_photograph(model, one) for one in given])
     return samples if several else samples[0]

@@ -25,6 +25,7 @@ from mmseg.datasets.lesion_dataset import LesionDataset
 from mmseg.structures import SegDataSample
 from mmseg.utils.device import default_device
 from mmseg.utils.errors import UserError
+from mmseg.utils.whole_files import flush_folder
 
 __all__ = ["DiskStore", "MemoryStore", "Sample"]
 
@@ -113,7 +114,7 @@ class DiskStore:
             _write(unfinished, samples)
             with contextlib.suppress(OSError):  # another process was first: its store is as good
                 unfinished.rename(folder)
-            _flush(cache_dir)
+            flush_folder(cache_dir)
         except OSError as error:
             raise UserError(
                 f"{error.filename or unfinished}: the decoded samples cannot be written ({error.strerror}); "
@@ -194,14 +195,4 @@ def _write(folder: Path, samples: Iterator[Sample]) -> None:
         json.dump(index, text)
         text.flush()
         os.fsync(text.fileno())
-    _flush(folder)
-
-
-def _flush(folder: Path) -> None:
-    """Bring a folder's names to the disk, where the system offers it."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    flush_folder(folder)

@@ -17,6 +17,7 @@ from mmengine.config import Config
 from mmseg.engine.work_dir import LATEST, unfinished_name
 from mmseg.utils.errors import UserError
 from mmseg.utils.weight_files import damaged_record, load_plain
+from mmseg.utils.whole_files import flush_folder
 
 __all__ = ["FORMAT_VERSION", "OF_THE_CALL", "checkpoint_config", "embedded_config", "read_checkpoint", "write_checkpoint"]
 
@@ -55,7 +56,7 @@ def write_checkpoint(checkpoint: dict[str, Any], path: str | Path, latest: bool 
         if latest:
             _link(temporary, path.with_name(LATEST))
         temporary.replace(path)
-        _sync_folder(path.parent)
+        flush_folder(path.parent)
     except (OSError, RuntimeError, zipfile.BadZipFile) as error:  # torch reports a full disk as RuntimeError
         folder = path.parent
         note = f"{shutil.disk_usage(folder).free / 2**20:.0f} MiB are free there" if folder.is_dir() else "no such folder"
@@ -93,17 +94,6 @@ def _link(path: Path, name: Path) -> None:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Put a rename on the disk; without this a power cut may undo it."""
-    if os.name == "nt":  # folders cannot be opened there
-        return
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
 
 
 def _tensor_bytes(value: Any) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 from mmseg.evaluation.average_precision import interpolated_average_precision
 from mmseg.evaluation.lesion_scores import SCORES, score_arrays
 
-__all__ = ["COARSE_BINS", "bootstrap_intervals"]
+__all__ = ["COARSE_BINS", "bootstrap_intervals", "draw_images", "drawn_scores", "percentiles"]
 
 COARSE_BINS = 1024
 """Bins of one image's probabilities: 32 KB an image for four lesions."""
@@ -23,10 +23,6 @@ def bootstrap_intervals(
 ) -> Intervals:
     """95 % percentile intervals of every score and of its mean over the lesions, by drawing images with replacement.
 
-    Every sample pools its images as the scores themselves do; a lesion that is in none of them is left out of its mean. The
-    samples' AP comes from :data:`COARSE_BINS` a lesion and image, moved by as much as that of the images themselves differs
-    from the exact one.
-
     Args:
         results: of every image, see :class:`LesionMetric`: ``above``, ``lesion`` and ``coarse``.
         classes: the lesions.
@@ -38,24 +34,52 @@ def bootstrap_intervals(
     Returns:
         by lesion (and ``mean``) and score ``(low, high)``, 0 to 1; None where there is no score.
     """
-    images = len(results)
-    draws = np.random.RandomState(seed).multinomial(images, np.full(images, 1 / images), samples).astype(np.float64)
-    above = np.tensordot(draws, np.stack([r["above"] for r in results]).astype(np.float64), 1)
-    lesion = draws @ np.stack([r["lesion"] for r in results])
-    scores = score_arrays(above, lesion, quantised)
+    kept = {key: np.stack([result[key] for result in results]) for key in ("above", "lesion", "coarse")}
+    draws = draw_images(len(results), samples, seed)
+    scores = drawn_scores(draws, **kept, average_precision=average_precision, quantised=quantised)
+    return {
+        name: {score: percentiles(values[:, c]) for score, values in scores.items()} for c, name in enumerate((*classes, "mean"))
+    }
+
+
+def draw_images(images: int, samples: int, seed: int) -> np.ndarray:
+    """How often each image is drawn, with replacement: float64 ``(samples, images)``."""
+    draws = np.random.RandomState(seed).multinomial(images, np.full(images, 1 / images), samples)
+    return draws.astype(np.float64)
+
+
+def drawn_scores(
+    draws: np.ndarray, above: np.ndarray, lesion: np.ndarray, coarse: np.ndarray, average_precision: np.ndarray,
+    quantised: bool = False,
+) -> dict[str, np.ndarray]:
+    """Every score of the images of each draw, and its mean over the lesions.
+
+    Every draw pools its images as the scores themselves do; a lesion that is in none of them is left out of its mean. Its AP
+    comes from :data:`COARSE_BINS` a lesion and image, moved by as much as that of the images themselves differs from the
+    exact one.
+
+    Args:
+        draws: from :func:`draw_images`.
+        above: ``(N, C, 12, 2)``, see :class:`LesionMetric`.
+        lesion: ``(N, C)``.
+        coarse: ``(N, C, 2, K)``.
+        average_precision: ``(C,)``, the exact one, nan where a lesion does not occur.
+        quantised: see :func:`~mmseg.evaluation.lesion_scores.score_arrays`.
+
+    Returns:
+        by score ``(samples, C + 1)``: of the lesions, and their mean; nan where there is none.
+    """
+    scores = score_arrays(np.tensordot(draws, above.astype(np.float64), 1), draws @ lesion, quantised)
     scores["AP"] = np.stack([
-        _average_precisions(draws, np.stack([r["coarse"][c] for r in results]), average_precision[c])
-        for c in range(len(classes))
-    ], axis=1)
-    intervals: Intervals = {name: {} for name in (*classes, "mean")}
+        _average_precisions(draws, coarse[:, c], exact) for c, exact in enumerate(average_precision)], axis=1)
+    with_means = {}
     for score in SCORES:
-        for c, name in enumerate(classes):
-            intervals[name][score] = _percentiles(scores[score][:, c], not np.isnan(average_precision[c]))
-        counted = ~np.isnan(scores[score])
-        total = np.where(counted, scores[score], 0).sum(1)
-        means = np.divide(total, counted.sum(1), out=np.full(samples, np.nan), where=counted.any(1))
-        intervals["mean"][score] = _percentiles(means, bool((~np.isnan(average_precision)).any()))
-    return intervals
+        values = np.where(np.isnan(average_precision), np.nan, scores[score])
+        counted = ~np.isnan(values)
+        means = np.divide(
+            np.where(counted, values, 0).sum(1), counted.sum(1), out=np.full(len(draws), np.nan), where=counted.any(1))
+        with_means[score] = np.concatenate([values, means[:, None]], axis=1)
+    return with_means
 
 
 def _average_precisions(draws: np.ndarray, coarse: np.ndarray, exact: float) -> np.ndarray:
@@ -66,9 +90,10 @@ def _average_precisions(draws: np.ndarray, coarse: np.ndarray, exact: float) -> 
     return np.clip(np.concatenate(drawn) + (exact - whole), 0, 1)
 
 
-def _percentiles(values: np.ndarray, present: bool) -> tuple[float, float] | None:
+def percentiles(values: np.ndarray) -> tuple[float, float] | None:
+    """Between which 95 % of some values lie; None where none is a number."""
     values = values[~np.isnan(values)]
-    if not present or not len(values):
+    if not len(values):
         return None
     low, high = np.percentile(values, [2.5, 97.5])
     return float(low), float(high)

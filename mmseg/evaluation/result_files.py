@@ -16,7 +16,9 @@ from mmseg.evaluation.score_histogram import ScoreHistogram
 from mmseg.utils.whole_files import whole_file
 from mmseg.version import __version__
 
-__all__ = ["write_scores"]
+__all__ = ["COUNTS", "write_scores"]
+
+COUNTS = "counts.npz"
 
 _AT_HALF = FROC_THRESHOLDS.index(0.5)
 _CURVE_POINTS = 200
@@ -26,7 +28,9 @@ def write_scores(
     folder: Path, scores: Scores, intervals: Mapping[str, Any], results: Sequence[dict], pooled: Sequence[ScoreHistogram],
     thresholds: Mapping[str, float], quantised: str | None = None, **about: Any,
 ) -> None:
-    """Write ``metrics.json``, ``details.json`` and ``per_image.csv``, each whole or not at all.
+    """Write ``metrics.json``, ``details.json``, ``per_image.csv`` and ``counts.npz``, each whole or not at all.
+
+    The last holds what a comparison with another test of these images needs, see :func:`~mmseg.evaluation.compare_tests`.
 
     Args:
         folder: made where it does not exist.
@@ -56,6 +60,11 @@ def write_scores(
     )
     _write_json(folder / "metrics.json", scores)
     _write_json(folder / "details.json", details)
+    with whole_file(folder / COUNTS) as path, path.open("wb") as archive:
+        np.savez_compressed(
+            archive, images=np.array([result["image"] for result in results]), classes=np.array(classes),
+            average_precision=np.array([np.nan if (ap := scores[lesion]["AP"]) is None else ap for lesion in classes]),
+            **{key: np.stack([result[key] for result in results]) for key in ("above", "lesion", "coarse")})
     table = folder / "per_image.csv"
     with whole_file(table) as path, path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["UNFINISHED", "whole_file"]
+__all__ = ["UNFINISHED", "flush_folder", "whole_file"]
 
 UNFINISHED = ".part"
 """Suffix of a file that is not yet whole; a later run overwrites it."""
@@ -32,3 +34,21 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             unfinished.unlink(missing_ok=True)
+
+
+def flush_folder(folder: Path) -> None:
+    """Put the names of a folder on the disk: without this a power cut may undo a rename. Some file systems cannot.
+
+    Raises:
+        OSError: it fails.
+    """
+    if os.name == "nt":  # folders cannot be opened there
+        return
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(number)

@@ -123,7 +123,7 @@ def test_the_files_keys_are_fixed(tmp_path: Path) -> None:
     assert details["absent"] == []
     assert details["null"] == {}
     assert all(0 <= error < 1e-3 for error in details["ap_error"].values())
-    assert {path.name for path in tmp_path.iterdir()} == {"metrics.json", "details.json", "per_image.csv"}
+    assert {path.name for path in tmp_path.iterdir()} == {"metrics.json", "details.json", "per_image.csv", "counts.npz"}
 
 
 def test_every_image_and_lesion_has_a_row(tmp_path: Path) -> None:

@@ -341,10 +341,16 @@ class TestRuns:
         assert call("inference.py", tiny_data / "images/test", "--checkpoint", speckled, "--out-dir", home / "p",
                     "--save-probabilities") == 0
         assert call("test.py", tiny, "--predictions", home / "p", "--out", home / "out") == 0
-        assert {path.name for path in (home / "out").iterdir()} == {
-            "metrics.json", "details.json", "per_image.csv", "report.html",
-        }
         printed = capsys.readouterr().out
+        assert {path.name for path in (home / "out").iterdir()} == {
+            "metrics.json", "details.json", "per_image.csv", "counts.npz", "report.html",
+        }
+        assert call("compare_tests.py", home / "out", home / "out", "--json", home / "same.json") == 0
+        compared = capsys.readouterr().out
+        assert re.search(r"AP, percent +first +second +difference", compared)
+        assert len(re.findall(r"(?m)^mean +[\d.]+ +[\d.]+ +\+0\.00 ", compared)) == 2
+        assert json.loads((home / "same.json").read_text())["Dice"]["mean"]["difference"] == 0
+        assert call("compare_tests.py", home / "out", home) == 2
         assert f"metrics     {home / 'out/metrics.json'}" in printed
         assert printed.count("AUPR11") == 1
         assert f"--predictions {home / 'p'} --out" in (home / "out/report.html").read_text()
