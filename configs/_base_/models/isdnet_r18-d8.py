@@ -1,4 +1,5 @@
-# ISDNet with a ResNet-18 and one sigmoid channel a lesion: the baseline of SDC-Net, with its losses.
+# ISDNet with a ResNet-18 and one sigmoid channel a lesion: the baseline of SDC-Net, with its losses. First weights, where they are
+# there: OpenMMLab's of ResNet-V1c, whose stem this is.
 _base_ = ['./isdnet_r50-d8.py']
 norm_cfg = dict(type='SyncBN', requires_grad=True)
 pixel_loss = dict(
@@ -29,7 +30,7 @@ model = dict(
     backbone=dict(
         depth=18,
         init_cfg=dict(
-            type='Pretrained', checkpoint='{{$SDCNET_HOME:.}}/model/resnet18_8xb32_in1k_20210831-fbbb1da6.pth')),
+            type='Pretrained', checkpoint='{{$SDCNET_HOME:.}}/model/resnet18_v1c-b5776b93.pth')),
     decode_head=[
         aspp_head,
         dict(
