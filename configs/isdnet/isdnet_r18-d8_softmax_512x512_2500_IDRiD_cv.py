@@ -1,4 +1,5 @@
-# ISDNet-R18 as its authors trained it, softmax with cross-entropy over background and lesions, on fold 0 of IDRiD.
+# ISDNet-R18 with its authors' softmax and cross-entropy over background and lesions, from scratch with this project's optimiser, on
+# fold 0 of IDRiD.
 #   python tools/train.py configs/isdnet/isdnet_r18-d8_softmax_512x512_2500_IDRiD_cv.py
 # Data: IDRiD in $IDRID_ROOT. Hardware and metric: docs/sdcnet.md.
 _base_ = [
