@@ -47,10 +47,10 @@ link() {  # TARGET NAME
 }
 if [ "$root$home" -ef "$root/app" ]; then
     :  # a checkout that is mounted as both, as the dev container does it: they are one already
-elif is_mounted /app; then
-    say "/app is a checkout of yours: no link work_dirs is made in it; the configs' runs go to $home/work_dirs"
 elif [ "$results" = /app/work_dirs ]; then
     link /app/work_dirs "$home/work_dirs"
+elif is_mounted /app; then
+    say "/app is a checkout of yours: no link work_dirs is made in it; the configs' runs go to $home/work_dirs"
 else
     [ "$results" = "$home" ] || mkdir -p "$root$home/work_dirs" 2> /dev/null
     link "$home/work_dirs" /app/work_dirs

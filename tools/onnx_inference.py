@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-_MARKS = {b"\xff\xd8": (b"\xff\xda", b"\xff\xd9"), b"\x89P": (b"IHDR", b"IEND")}  # of JPEG and PNG: start and end of pixels
+_ENDS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND"}  # of JPEG and PNG
 
 
 def main() -> None:
@@ -28,11 +28,15 @@ def main() -> None:
         raise SystemExit("error: export with preprocessing, and name photographs whose names differ")
     for path in paths:
         data = path.read_bytes() if path.is_file() else b""
-        start, end = _MARKS.get(data[:2], (b"", b""))
-        whole = data and data.rfind(end) >= data.rfind(start)  # of a part OpenCV makes a photograph that is grey below
+        at = 2
+        while data[:2] == b"\xff\xd8" and data[at : at + 1] == b"\xff" and data[at + 1 : at + 2] != b"\xda":
+            at += 2 + int.from_bytes(data[at + 2 : at + 4])  # over a JPEG's header, whose thumbnail has an end of its own
+        whole = data and data.find(_ENDS.get(data[:2], b""), at) >= 0  # of a part OpenCV makes a photograph that is grey below
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH) if whole else None
+        if image is not None and image.dtype == np.uint16 and image.max() >= 2**14:
+            image = (image // 257).astype(np.uint8)
         if image is None or image.dtype != np.uint8:  # BGR, upright by EXIF
-            raise SystemExit(f"error: {path}: expected a whole photograph of 8 bits a channel")
+            raise SystemExit(f"error: {path}: expected a whole photograph of 8 bits a channel, or of all 16")
         height, width, _ = image.shape
         sides = zip(sorted(about["size"] or (width, height)), sorted((width, height)), strict=True)  # long with long
         factor = min(box / side for box, side in sides)

@@ -138,6 +138,7 @@ def segment_files(
     meta: dict[str, Any] = inferencer.model.checkpoint_meta
     about: dict[str, Any] = {key: meta[key] for key in ("iter", "init", "metrics", "versions") if key in meta}
     settings = [fingerprint(inferencer), save_probabilities]
+    exact = settings[0] if inferencer.dtype == "float32" else fingerprint(inferencer, "float32")  # as probabilities are written
     if Path(out_dir).resolve() in {path.parent.resolve() for path in files}:
         raise UserError(f"out_dir: got {out_dir}, expected another folder than that of the photographs: results would stand "
                         "among them, and the next time be taken for some")
@@ -151,7 +152,7 @@ def segment_files(
                   "give it a shorter name", file=sys.stderr)
             outcome.failed.append(str(path))
             continue
-        with_probabilities = {**made_from, "settings": [settings[0], True]}  # which are one file more, and do no harm
+        with_probabilities = {**made_from, "settings": [exact, True]}  # which are one file more, and do no harm
         if not overwrite and (is_complete(paths, made_from) or is_complete(paths, with_probabilities)):
             outcome.kept += 1
             continue
@@ -197,14 +198,19 @@ def _in_the_way(out_dir: str | Path, name: str, path: Path, classes: Sequence[st
     return told + ([f"{name}: {foreign[0].name}, which no {name}.json says to be a result"] if foreign else [])
 
 
-def fingerprint(inferencer: LesionInferencer) -> str:
-    """SHA-256 of all that decides what is found: weights, model, working size, thresholds, number format, version."""
+def fingerprint(inferencer: LesionInferencer, dtype: str | None = None) -> str:
+    """SHA-256 of all that decides what is found: weights, model, working size, thresholds, number format, version.
+
+    Args:
+        inferencer: that finds it.
+        dtype: that it would compute in; None is its own.
+    """
     model = inferencer.model
     config = model.cfg
     settings = dict(
         model=config.model, data_preprocessor=config.get("data_preprocessor"),
         size=model.working_size, thresholds=inferencer.thresholds, classes=inferencer.classes, palette=inferencer.palette,
-        dtype=inferencer.dtype,
+        dtype=dtype or inferencer.dtype,
         version=__version__,
     )
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())

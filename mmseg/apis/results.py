@@ -192,7 +192,7 @@ def write_table(out_dir: str | Path, names: Sequence[str], failed: Sequence[str]
         earlier = _names_in(path) if path.exists() else []
         if earlier is None:
             return None
-        with whole_file(path) as part, part.open("w", newline="", encoding="utf-8-sig", errors="backslashreplace") as file:
+        with whole_file(path) as part, part.open("w", newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             writer = csv.writer(file)
             writer.writerow(_COLUMNS)
             for name in dict.fromkeys([*earlier, *names]):
@@ -211,7 +211,7 @@ def _shown(name: str) -> str:
 
 def _names_in(table: Path) -> list[str] | None:
     """The photographs of an earlier table, in order; None where this is no such table."""
-    with table.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+    with table.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         rows = csv.reader(file)
         if tuple(next(rows, ())) != _COLUMNS:
             return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.dist import is_main_process
 
 from mmseg.apis.init import register_all_modules
 from mmseg.apis.predictions import lesion_evaluator
@@ -55,6 +56,11 @@ def build_tester(
     Raises:
         UserError: a mistake in the configuration, or a folder that cannot be written.
     """
+    missing = [key for key in ("test_dataloader", "test_cfg", "test_evaluator") if config.get(key) is None]
+    if missing:
+        raise UserError(f"{config.filename or 'config'}: got no {', '.join(missing)}, expected a whole configuration")
+    if is_main_process():
+        make_folder(out_dir, "out_dir (--out)")
     config.load_from, config.resume = str(checkpoint), False
     evaluator = lesion_evaluator(config)
     if evaluator is not None:

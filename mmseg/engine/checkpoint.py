@@ -125,7 +125,7 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") 
     sound = isinstance(weights, dict) and all(isinstance(tensor, torch.Tensor) for tensor in weights.values())
     if not sound or not isinstance(meta, dict):
         raise UserError(f"{path}: 'state_dict' or 'meta' holds something else, expected a checkpoint written by tools/train.py")
-    thresholds = meta.get("thresholds") or {}
+    thresholds = {} if meta.get("thresholds") is None else meta["thresholds"]
     if not isinstance(thresholds, dict) or not all(isinstance(p, (int, float)) and 0 <= p <= 1 for p in thresholds.values()):
         raise UserError(f"{path}: meta.thresholds: got {thresholds}, expected by lesion a probability from 0 to 1")
     version = meta.get("format_version", FORMAT_VERSION)

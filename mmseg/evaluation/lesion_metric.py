@@ -19,6 +19,7 @@ from mmseg.evaluation.lesion_scores import SCORES, format_table, score_arrays, s
 from mmseg.evaluation.result_files import write_scores
 from mmseg.evaluation.score_histogram import ScoreHistogram
 from mmseg.registry import METRICS
+from mmseg.utils.errors import UserError
 
 __all__ = ["LesionMetric"]
 
@@ -70,6 +71,21 @@ class LesionMetric(BaseMetric):
         self._pooled: list[ScoreHistogram] = []
         self._last: dict | None = None
 
+    @property
+    def dataset_meta(self) -> dict | None:
+        """Of the data set; ``classes`` are the lesions. It is set before anything is counted.
+
+        Raises:
+            UserError: when it is set, for ``thresholds`` of a lesion that it does not know.
+        """
+        return self._dataset_meta
+
+    @dataset_meta.setter
+    def dataset_meta(self, meta: dict) -> None:
+        if unknown := [name for name in self.thresholds if name not in meta["classes"]]:
+            raise UserError(f"LesionMetric.thresholds: got {unknown}, expected names of {', '.join(meta['classes'])}")
+        self._dataset_meta = meta
+
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Count every image, on its device.
 
@@ -78,12 +94,8 @@ class LesionMetric(BaseMetric):
             data_samples: with ``probabilities`` ``(C, H, W)`` in [0, 1] and ``gt_sem_seg`` ``(C, H, W)`` in {0, 1, 255}.
 
         Raises:
-            ValueError: the two differ in shape, a probability is not between 0 and 1, or ``thresholds`` name a lesion that the
-                data set does not know.
+            ValueError: the two differ in shape, or a probability is not between 0 and 1.
         """
-        if unknown := [name for name in self.thresholds if name not in self.dataset_meta["classes"]]:  # type: ignore[index]
-            known = self.dataset_meta["classes"]  # type: ignore[index]
-            raise ValueError(f"LesionMetric.thresholds: got {unknown}, expected names of {', '.join(known)}")
         for sample in data_samples:
             if get_dist_info()[1] > 1:  # the last image of a process may be one that fills up: see evaluate
                 self._last, sample = sample, self._last

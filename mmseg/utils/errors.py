@@ -20,6 +20,8 @@ _PACKAGES = {"PIL", "cv2", "matplotlib", "mmcv", "mmengine", "numpy", "packaging
 _LIBRARIES = "libgl1 libglib2.0-0 libxcb1"
 """Debian's packages of what OpenCV links to."""
 
+_OF_OPENCV = ("libGL", "libglib", "libgthread", "libxcb")
+
 
 class UserError(Exception):
     """A mistake only the user can mend; the tools print its text and exit with code 2, without a traceback.
@@ -62,7 +64,7 @@ def exit_on_user_error() -> Iterator[None]:
               ". .venv/bin/activate, or install it (docs/getting_started.md)", file=sys.stderr)
         raise SystemExit(2) from None
     except ImportError as error:
-        if "cannot open shared object file" not in str(error):
+        if "cannot open shared object file" not in str(error) or not str(error).startswith(_OF_OPENCV):
             raise
         print(f"error: {error}: the system lacks a library; on Debian and Ubuntu: sudo apt install {_LIBRARIES} "
               "(docs/getting_started.md)", file=sys.stderr)

@@ -287,7 +287,11 @@ class TestInputs:
         assert "would have 257 bytes, at most 255 are possible" in capsys.readouterr().err
         assert json.loads((tmp_path / "out" / f"{odd.stem}.json").read_bytes())["image"] == str(odd)
         assert segment_files(inferencer, [odd, photographs[1]], tmp_path / "out").kept == 2
-        assert write_table(tmp_path / "out", [odd.stem, photographs[1].stem]) is not None
+        for names in ([odd.stem], [photographs[1].stem]):  # the second time beside what the first has written
+            table = write_table(tmp_path / "out", names)
+        assert table is not None
+        assert [line.split(b",")[0] for line in table.read_bytes().splitlines()[1:]] == [b"\xe4"] * 4 + [
+            os.fsencode(photographs[1].stem)] * 4
 
     def test_an_unwritable_folder(self, inferencer: LesionInferencer, tmp_path: Path, photographs: list[Path]) -> None:
         (tmp_path / "file").touch()
@@ -386,6 +390,8 @@ class TestGoingOn:
         assert self.again(inferencer, photographs, done, save_probabilities=True) == (3, 0)
         before = contents(done)
         assert self.again(inferencer, photographs, done) == (0, 3)  # more than was asked for does no harm
+        rough = LesionInferencer(inferencer.model, dtype="bfloat16")  # as the tool computes without probabilities, where it can
+        assert self.again(rough, photographs, done) == (0, 3)
         strict = LesionInferencer(inferencer.model, thresholds={"MA": 0.9}, dtype="float32")
         with pytest.raises(UserError, match=r"\.npz, the probabilities of an earlier run, which would go"):
             segment_files(strict, photographs, done)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from mmengine.config import Config
 
 from mmseg.apis import LesionInferencer, inference_model, init_model
@@ -59,7 +60,7 @@ def test_one_number_for_all_lesions(tuned: Path) -> None:
         LesionInferencer(tuned, device="cpu", thresholds={"MAA": 0.7})
 
 
-@pytest.mark.parametrize("wrong", [{"MA": "high"}, {"MA": 1.5}, {"SE": float("nan")}, [0.5, 0.5, 0.5, 0.5], "high"])
+@pytest.mark.parametrize("wrong", [{"MA": "high"}, {"MA": 1.5}, {"SE": float("nan")}, [0.5] * 4, "high", torch.ones(4)])
 def test_stored_thresholds_that_are_no_probabilities(tuned: Path, tmp_path: Path, wrong: object) -> None:
     checkpoint = read_checkpoint(tuned)
     checkpoint["meta"]["thresholds"] = wrong

@@ -155,6 +155,11 @@ class TestEntrypoint:
         said, _, root = start("/app", "/SDC-Net_use")
         assert not (root / "app/work_dirs").is_symlink() and "/app is a checkout of yours" in said
 
+    def test_a_checkout_whose_work_dirs_are_mounted(self, start: Start) -> None:
+        said, _, root = start("/app", "/app/work_dirs")
+        assert "results go to /app/work_dirs" in said
+        assert (root / "SDC-Net_use/work_dirs").readlink() == Path("/app/work_dirs")
+
     def test_a_checkout_that_is_mounted_as_both(self, tmp_path: Path, start: Start) -> None:
         """As the dev container does it; a link would be one to itself."""
         (tmp_path / "root/app").rmdir()

@@ -19,6 +19,7 @@ from mmseg.evaluation import LesionMetric
 from mmseg.evaluation.lesion_regions import FROC_THRESHOLDS, region_counts
 from mmseg.registry import METRICS
 from mmseg.structures import LESIONS, SegDataSample
+from mmseg.utils.errors import UserError
 
 REFERENCES = {"IoU": jaccard_score, "Dice": f1_score, "sensitivity": recall_score, "precision": precision_score}
 KEYS = ["IoU", "Dice", "sensitivity", "precision", "AP", "AUPR11"]
@@ -272,8 +273,9 @@ def test_thresholds_are_probabilities(value: float) -> None:
 
 
 def test_thresholds_of_a_lesion_that_there_is_not() -> None:
-    with pytest.raises(ValueError, match=r"LesionMetric\.thresholds: got \['Ma'\], expected names of MA, HE, EX, SE"):
-        evaluate(random_pairs(), thresholds={"Ma": 0.3})
+    metric = LesionMetric(thresholds={"Ma": 0.3})
+    with pytest.raises(UserError, match=r"LesionMetric\.thresholds: got \['Ma'\], expected names of MA, HE, EX, SE"):
+        metric.dataset_meta = dict(classes=LESIONS)
 
 
 def test_quantised_probabilities_have_no_aupr11(tmp_path: Path) -> None:

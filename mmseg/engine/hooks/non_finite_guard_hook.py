@@ -90,7 +90,7 @@ class NonFiniteGuardHook(Hook):
         self._updates.append(update)
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Judge the losses of an update that a scaler has left out: a loss that stays NaN would otherwise train for ever."""
+        """Judge the losses of an update that a scaler has left out, too: at the first that is not finite training ends."""
         wrapper = runner.optim_wrapper
         if self._seen and isinstance(wrapper, AmpOptimWrapper) and wrapper.should_update():
             self._check(wrapper.optimizer)

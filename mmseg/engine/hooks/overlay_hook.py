@@ -25,7 +25,12 @@ class OverlayHook(Hook):
 
     def __init__(self, out_dir: str) -> None:
         self.out_dir = Path(out_dir)
-        self._drawn: dict[str, str] = {}
+
+    def before_test(self, runner: Any) -> None:
+        """Refuse photographs of one name before any is tested."""
+        dataset = runner.test_dataloader.dataset
+        if hasattr(dataset, "get_data_info"):  # a ConcatDataset has looked for itself
+            check_names((dataset.get_data_info(i)["img_path"] for i in range(len(dataset))), f"overlays in {self.out_dir}")
 
     def after_test_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Draw the images of one batch."""
@@ -33,7 +38,5 @@ class OverlayHook(Hook):
         model = runner.bare_model
         shown = model.shown_classes(runner.test_dataloader.dataset.metainfo)
         for sample in outputs or []:
-            path = str(sample.img_path)
-            check_names((self._drawn.setdefault(Path(path).stem, path), path), f"overlays in {self.out_dir}")
             overlay = draw_overlay(read_image(sample.img_path), model.shown_masks(sample).cpu().numpy(), *shown)
             write_picture(self.out_dir / f"{Path(sample.img_path).stem}_overlay.png", overlay)
