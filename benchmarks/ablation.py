@@ -13,12 +13,16 @@ import argparse
 import json
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from _record import write_record
+from _record import processor, write_record
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+ABOUT = "about.json"
 TEST_SIZE = "test_dataloader.dataset.size"
 UNIFORM = "data_preprocessor.train_transforms.0.lesion_prob=0"
 
@@ -51,22 +55,23 @@ class Row:
     def _path(self) -> str:
         return f"configs/{self.config}_512x512_2500_IDRiD_cv.py"
 
-    def _run(self, folder: Path) -> Path:
+    def run(self, folder: Path) -> Path:
+        """The work_dir of its training."""
         return folder / f"{self.trained or self.name}_seed{self.seed}"
 
     def train(self, folder: Path) -> list[str]:
         """The command that trains it, or goes on with it."""
         options = ["--cfg-options", *self.options] if self.options else []
-        where = ["--work-dir", str(self._run(folder)), "--seed", str(self.seed), "--resume"]
+        where = ["--work-dir", str(self.run(folder)), "--seed", str(self.seed), "--resume"]
         return ["tools/train.py", self._path, *where, *options]
 
     def is_trained(self, folder: Path) -> bool:
         """Whether this training was scored before, so that it has come to its end."""
-        return (self._run(folder) / "test" / "metrics.json").is_file()
+        return (self.run(folder) / "test" / "metrics.json").is_file()
 
     def test(self, folder: Path) -> list[str]:
         """The command that scores its last iteration."""
-        checkpoint, own = self._run(folder) / "latest.pth", folder / self.key
+        checkpoint, own = self.run(folder) / "latest.pth", folder / self.key
         where = ["--work-dir", str(own), "--out", str(own / "test")]
         return ["tools/test.py", self._path, str(checkpoint), *where, *self.test_options]
 
@@ -99,6 +104,31 @@ def scores(row: Row, folder: Path) -> dict[str, dict[str, float]] | None:
     return json.loads(path.read_text()) if path.is_file() else None
 
 
+def about() -> dict[str, Any]:
+    """With what a row is trained and scored: rows of several machines and versions stand in one table."""
+    from mmseg.utils.device import default_device, has_native_bfloat16
+
+    git = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False)
+    device = default_device().type
+    return dict(
+        commit=git.stdout.strip() or None, date=time.strftime("%Y-%m-%d"), machine=processor(), device=device,
+        dtype="bfloat16" if has_native_bfloat16(device) else "float32")
+
+
+def record(row: Row, folder: Path) -> dict[str, Any] | None:
+    """All that is kept of a row: its scores, intervals, best thresholds, and the curve of its validation."""
+    found = scores(row, folder)
+    if found is None:
+        return None
+    test = folder / row.key / "test"
+    details, notes = (json.loads(path.read_text()) if path.is_file() else {} for path in (test / "details.json", test / ABOUT))
+    kept = {key: details[key] for key in ("intervals_95", "best_dice", "checkpoint") if key in details}
+    logged = [json.loads(line) for file in sorted(row.run(folder).glob("*/vis_data/scalars.json"))
+              for line in file.read_text().splitlines()]
+    curve = {str(entry["step"]): entry["lesion/mAP"] for entry in logged if "lesion/mAP" in entry}
+    return {**found, **kept, **({"validation_mAP": curve} if curve else {}), **({"about": notes} if notes else {})}
+
+
 def table(folder: Path) -> str:
     """All rows as Markdown, in percent."""
     header = ["row", "seed", *COLUMNS]
@@ -116,7 +146,7 @@ def main() -> None:
     parser.add_argument("--rows", nargs="*", metavar="NAME", help="only these (default: all)")
     parser.add_argument("--folder", type=Path, default=Path("work_dirs/ablation"), help="where the runs are")
     parser.add_argument("--list", action="store_true", help="print the commands and train nothing")
-    parser.add_argument("--json", type=Path, help="write the scores there")
+    parser.add_argument("--json", type=Path, help="write the scores there, beside those of rows that are there")
     args = parser.parse_args()
     known = {row.name for row in ROWS}
     if unknown := set(args.rows or ()) - known:
@@ -128,9 +158,12 @@ def main() -> None:
         elif scores(row, args.folder) is None:
             for command in commands[row.is_trained(args.folder) :]:
                 subprocess.run([sys.executable, *command], cwd=ROOT, check=True)
+            (args.folder / row.key / "test" / ABOUT).write_text(json.dumps(about(), indent=2) + "\n")
     if not args.list:
         print(table(args.folder))
-        write_record(args.json, "ablation.py", ("torch",), rows={row.key: scores(row, args.folder) for row in ROWS})
+        earlier = json.loads(args.json.read_text())["rows"] if args.json and args.json.is_file() else {}
+        rows = {row.key: record(row, args.folder) or earlier.get(row.key) for row in ROWS}  # of another machine, too
+        write_record(args.json, "ablation.py", ("torch",), rows=rows)
 
 
 if __name__ == "__main__":

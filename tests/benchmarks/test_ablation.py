@@ -34,6 +34,25 @@ def test_a_row_with_scores_is_shown_and_not_trained(tmp_path: Path) -> None:
     assert any(line.startswith("| sdcnetplus | 0 | not run") for line in lines)
 
 
+def test_a_record_keeps_rows_of_other_machines_and_what_a_score_needs(tmp_path: Path) -> None:
+    test = tmp_path / "isdnet_seed0" / "test"
+    test.mkdir(parents=True)
+    scores = {name: dict(AP=0.25, Dice=0.5, IoU=0.375) for name in ("MA", "HE", "EX", "SE", "mean")}
+    (test / "metrics.json").write_text(json.dumps(scores))
+    (test / "details.json").write_text(json.dumps(dict(intervals_95={"mean": {"AP": [0.2, 0.3]}}, curves={}, checkpoint="a.pth")))
+    (test / "about.json").write_text(json.dumps(dict(dtype="float32")))
+    log = tmp_path / "isdnet_seed0/20260101/vis_data"
+    log.mkdir(parents=True)
+    (log / "scalars.json").write_text('{"step": 1, "loss": 2.0}\n{"step": 1000, "lesion/mAP": 0.2}\n')
+    path = tmp_path / "record.json"
+    path.write_text(json.dumps(dict(rows={"sdcnetplus_seed0": {"mean": {"AP": 0.6}}, "isdnet_seed0": None})))
+    run("--rows", "isdnet", "--folder", str(tmp_path), "--json", str(path))
+    rows = json.loads(path.read_text())["rows"]
+    assert rows["sdcnetplus_seed0"] == {"mean": {"AP": 0.6}} and rows["softmax_seed0"] is None
+    assert rows["isdnet_seed0"] == scores | dict(
+        intervals_95={"mean": {"AP": [0.2, 0.3]}}, checkpoint="a.pth", validation_mAP={"1000": 0.2}, about=dict(dtype="float32"))
+
+
 def test_a_training_that_was_scored_is_only_scored_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once by the row that it belongs to, then by rows that test it in another way."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
@@ -41,13 +60,15 @@ def test_a_training_that_was_scored_is_only_scored_again(tmp_path: Path, monkeyp
 
     started: list[str] = []
 
-    def start(command: list[str], **_: object) -> None:
-        started.append(command[1])
+    def start(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        if command[0] != "git":
+            started.append(command[1])
         if command[1] == "tools/test.py":
             out = Path(command[command.index("--out") + 1])
             out.mkdir(parents=True)
             scores = dict.fromkeys(("AP", "Dice", "IoU"), 0.5)
             (out / "metrics.json").write_text(json.dumps(dict.fromkeys(("MA", "HE", "EX", "SE", "mean"), scores)))
+        return subprocess.CompletedProcess(command, 0, stdout="")
 
     monkeypatch.setattr(ablation.subprocess, "run", start)
     for row in ("flips", "sdcnetplus", "smaller"):
