@@ -73,8 +73,20 @@ ALL_REGISTRIES = (
 
 
 def find_class(registry: Registry, name: Any) -> Any:
-    """What a configuration's ``type`` names; None where there is none, or where no module could have this name."""
-    try:
-        return registry.get(name) if isinstance(name, str) else None
-    except Exception:  # mmengine imports what looks like a module, which fails in any way
+    """What a configuration's ``type`` names; None where there is none.
+
+    A bare name is looked up and no more, while ``Registry.get`` would import a module of that name, wherever it is from.
+    """
+    if not isinstance(name, str):
         return None
+    try:
+        if "." in name:
+            return registry.get(name)
+        while registry is not None:
+            registry.import_from_location()
+            if name in registry.module_dict:
+                return registry.module_dict[name]
+            registry = registry.parent  # type: ignore[assignment]
+    except Exception:  # what a dotted name imports fails in any way
+        pass
+    return None

@@ -48,7 +48,7 @@ def test_every_package_is_listed(metadata: dict[str, Any]) -> None:
 
 
 def test_requirements_are_read_from_the_files(metadata: dict[str, Any]) -> None:
-    assert "torch>=2.6" in metadata["install_requires"]
+    assert "torch>=2.10" in metadata["install_requires"]
     assert set(metadata["extras_require"]) == {"tests", "optional"}
     assert not any(line.startswith(("#", "-")) or not line.strip() for line in metadata["install_requires"])
 

@@ -13,7 +13,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Write a trained model as files of open batch and image size, and check them.")
     parser.add_argument("checkpoint", help="such as work_dirs/<config name>/latest.pth")
     parser.add_argument("--config", metavar="FILE", help="default: the config inside the checkpoint")
-    parser.add_argument("--cfg-options", nargs="+", metavar="KEY=VALUE", help="override config values")
+    parser.add_argument("--cfg-options", nargs="+", action="extend", metavar="KEY=VALUE", help="override config values")
     parser.add_argument("--out-dir", metavar="DIR", help="default: export/ beside the checkpoint")
     parser.add_argument("--name", help="of the files, without ending (default: the checkpoint's)")
     parser.add_argument("--format", nargs="+", default=["onnx", "torch"], metavar="onnx|torch", help="default: both")
@@ -29,6 +29,7 @@ def main() -> None:
         from mmseg.apis import init_model
         from mmseg.compat.export import check_packages, export_model
         from mmseg.compat.model_card import card_markdown, model_card, read_test_results
+        from mmseg.utils.whole_files import whole_file
 
         check_packages(args.format)
         results = read_test_results(args.metrics) if args.metrics else None
@@ -40,8 +41,9 @@ def main() -> None:
             progress=lambda text: print(text, flush=True),
         )
         card = model_card(model, args.checkpoint, results, files, Path(args.config).stem if args.config else None)
-        (out_dir / f"{name}.json").write_text(json.dumps(card, indent=2) + "\n")
-        (out_dir / f"{name}.md").write_text(card_markdown(card))
+        for ending, text in (("json", json.dumps(card, indent=2) + "\n"), ("md", card_markdown(card))):
+            with whole_file(out_dir / f"{name}.{ending}") as path:
+                path.write_text(text)
     for file in files.values():
         worst = max(check["max_difference"] for check in file["checks"])
         print(f"{file['path']}  {file['bytes'] / 1e6:.1f} MB, within {worst:.1e} of PyTorch at {len(file['checks'])} sizes")

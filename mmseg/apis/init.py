@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import re
+import reprlib
 import threading
 from pathlib import Path
 from typing import Any
@@ -131,4 +133,13 @@ def _dataset_meta(meta: dict[str, Any], config: Config) -> dict[str, Any]:
     meta = {**meta, **{name.lower(): meta[name] for name in ("CLASSES", "PALETTE") if meta.get(name)}}
     if "classes" not in meta or "palette" not in meta:
         meta = dataset_metainfo(config)
-    return dict(classes=tuple(meta["classes"]), palette=[tuple(colour) for colour in meta["palette"]])
+    try:
+        classes, palette = tuple(meta["classes"]), [tuple(colour) for colour in meta["palette"]]
+        sound = all(isinstance(name, str) and re.fullmatch(r"[^/\\:\x00-\x1f]{1,64}", name) for name in classes)
+        sound &= all(len(colour) == 3 and all(0 <= value <= 255 for value in colour) for colour in palette)
+    except (TypeError, ValueError):
+        sound = False
+    if not sound or len(set(classes)) < len(classes) or not 0 < len(classes) < 256 or len(classes) != len(palette):
+        raise UserError(f"classes and palette: got {reprlib.repr(meta['classes'])} and {reprlib.repr(meta['palette'])}, expected "
+                        "different names that can be parts of file names, and a colour (R, G, B) from 0 to 255 for each")
+    return dict(classes=classes, palette=palette)

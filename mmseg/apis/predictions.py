@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 import zipfile
@@ -31,6 +32,8 @@ __all__ = ["find_predictions", "lesion_evaluator", "score_predictions"]
 
 QUANTISED = "the predictions are 8-bit PNGs, and probabilities of 256 values falsify it; give float32 in .npz files"
 _NAMED = 5
+_HEAD = 2**16
+"""Bytes of an array's description, at most."""
 
 Load = Callable[[], np.ndarray]
 
@@ -152,15 +155,19 @@ def _archive_problem(file: Path, shape: tuple[int, ...]) -> str | None:
     expected = f"expected probabilities float32 {shape}"
     try:
         with zipfile.ZipFile(file) as archive:
-            if "probabilities.npy" not in archive.namelist():
+            if archive.namelist().count("probabilities.npy") != 1 or "probabilities" in archive.namelist():
                 return f"got {', '.join(name.removesuffix('.npy') for name in archive.namelist()) or 'nothing'}, {expected}"
             with archive.open("probabilities.npy") as member:
                 version: Any = np.lib.format.read_magic(member)
-                head = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-                found, _, kind = head(member)
+                if version != (1, 0):  # whose head is short; an array of numbers has no other
+                    return f"got an array of format {version}, {expected}"
+                found, _, kind = np.lib.format.read_array_header_1_0(member)
+            size = archive.getinfo("probabilities.npy").file_size
     except Exception as error:  # damaged bytes make decoders fail in any way
         return f"cannot be read ({error}), {expected}"
-    return None if (found, kind) == (shape, np.float32) else f"got {kind} {found}, {expected}"
+    if (found, kind) != (shape, np.float32):
+        return f"got {kind} {found}, {expected}"
+    return None if size <= 4 * math.prod(shape) + _HEAD else f"got {size} bytes, {expected}"
 
 
 def _map_problem(file: Path, size: tuple[int, int]) -> str | None:

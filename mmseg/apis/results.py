@@ -140,7 +140,11 @@ def write_results(
     part = _part(out_dir, name)
     indexed, *masks = (part / path.name for path in paths)
     try:
+        if part.is_symlink():
+            part.unlink()
         part.mkdir(parents=True, exist_ok=True)
+        for left in part.iterdir():  # of a process that was killed; or links, which would be followed
+            left.unlink()
         with ThreadPoolExecutor() as pool:  # OpenCV and zlib let go of the interpreter
             jobs = [pool.submit(_write_overlay, part / f"{name}_overlay.png", found)] if overlay else []
             jobs += [pool.submit(_write_indexed, indexed, found)]
@@ -198,7 +202,7 @@ def write_table(out_dir: str | Path, names: Sequence[str], failed: Sequence[str]
             for name in dict.fromkeys([*earlier, *names]):
                 report: Any = {} if name in failed else _report(Path(out_dir, f"{name}.json"))
                 for lesion, of_it in report["lesions"].items() if _is_result(report) else ():
-                    writer.writerow([_shown(name), lesion, *(of_it[key] for key in _COLUMNS[2:])])
+                    writer.writerow([_shown(name), _shown(lesion), *(of_it[key] for key in _COLUMNS[2:])])
     except OSError as error:
         raise UserError(f"{error.filename or path}: cannot be written ({error.strerror})") from error
     return path
@@ -206,7 +210,7 @@ def write_table(out_dir: str | Path, names: Sequence[str], failed: Sequence[str]
 
 def _shown(name: str) -> str:
     """A name that no spreadsheet takes for a formula: behind an apostrophe, as one types it there."""
-    return f"'{name}" if name[:1] in "=+-@" else name
+    return f"'{name}" if name[:1] in "=+-@\t\r" else name
 
 
 def _names_in(table: Path) -> list[str] | None:

@@ -28,9 +28,10 @@ def build_runner(config: Config) -> LesionRunner:
     register_all_modules()
     check_config(config)
     make_folder(config.work_dir, "work_dir (--work-dir)")
+    config.default_scope = config.get("default_scope") or "mmseg"
     try:
         runner = LesionRunner.from_cfg(config)
-    except (ValueError, TypeError, KeyError, AssertionError) as error:  # what constructors say of wrong values
+    except (ValueError, TypeError, KeyError, AssertionError, ImportError) as error:  # what constructors say of wrong values
         raise UserError(f"{config.filename}: {error}") from error
     wrong = [str(finding) for finding in class_findings(runner.bare_model, config) if finding.severity == ERROR]
     if wrong:

@@ -167,4 +167,4 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
 
 
 def _say(value: Any) -> str:
-    return "not recorded" if value is None else str(value)
+    return "not recorded" if value is None else " ".join(str(value).split())  # on one line, whatever a checkpoint says

@@ -57,6 +57,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
     """
     from PIL import Image
 
+    _check_regular(path)
     try:
         with Image.open(path) as image:
             width, height = image.size
@@ -114,6 +115,7 @@ def read_index_map(path: str | Path) -> np.ndarray:
     """
     from PIL import Image
 
+    _check_regular(path)
     try:
         with Image.open(path) as image:
             if image.mode not in ("L", "P"):
@@ -170,6 +172,7 @@ def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def _decode(path: str | Path, flags: int) -> np.ndarray:
     """Decode a file with OpenCV, and refuse what OpenCV would let pass half-read."""
+    _check_regular(path)
     try:
         data = Path(path).read_bytes()
     except OSError as error:
@@ -185,6 +188,12 @@ def _decode(path: str | Path, flags: int) -> np.ndarray:
     if image is None:
         raise UserError(f"{path}: not an image that can be read ({len(data)} bytes); expected one of {', '.join(IMAGE_SUFFIXES)}")
     return image
+
+
+def _check_regular(path: str | Path) -> None:
+    """A pipe would be waited for, and a device read, without end."""
+    if Path(path).exists() and not Path(path).is_file():
+        raise UserError(f"{path}: is a folder, a pipe or a device, expected a file")
 
 
 def _is_cut(data: bytes) -> bool:

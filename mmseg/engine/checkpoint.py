@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import reprlib
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import torch
 from mmengine.config import Config
 
 from mmseg.engine.work_dir import LATEST, unfinished_name
+from mmseg.registry import MODELS, TRANSFORMS, WEIGHT_INITIALIZERS, find_class
 from mmseg.utils.errors import UserError
 from mmseg.utils.weight_files import damaged_record, load_plain
 from mmseg.utils.whole_files import flush_folder
@@ -23,6 +25,8 @@ __all__ = ["FORMAT_VERSION", "OF_THE_CALL", "checkpoint_config", "embedded_confi
 
 FORMAT_VERSION = 1
 """Written as ``meta.format_version``; docs/architecture.md lists the keys."""
+
+_MOST_PARTS = 1_000_000
 
 OF_THE_CALL = ("work_dir", "load_from", "resume", "launcher", "experiment_name")
 """Keys of a configuration that say where and how a run was started, not what it is."""
@@ -125,14 +129,37 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") 
     sound = isinstance(weights, dict) and all(isinstance(tensor, torch.Tensor) for tensor in weights.values())
     if not sound or not isinstance(meta, dict):
         raise UserError(f"{path}: 'state_dict' or 'meta' holds something else, expected a checkpoint written by tools/train.py")
+    _check_plain(meta, path)
+    odd = [name for name, tensor in weights.items() if not _is_plain(tensor)]
+    if odd:
+        raise UserError(f"{path}: {odd[0]} is sparse, quantised, or larger than what is stored of it, expected a plain tensor")
     thresholds = {} if meta.get("thresholds") is None else meta["thresholds"]
     if not isinstance(thresholds, dict) or not all(isinstance(p, (int, float)) and 0 <= p <= 1 for p in thresholds.values()):
-        raise UserError(f"{path}: meta.thresholds: got {thresholds}, expected by lesion a probability from 0 to 1")
+        raise UserError(f"{path}: meta.thresholds: got {reprlib.repr(thresholds)}, expected by lesion a probability from 0 to 1")
     version = meta.get("format_version", FORMAT_VERSION)
     if isinstance(version, int) and version > FORMAT_VERSION:
         raise UserError(f"{path}: was written by a newer version of this program (format {version}, this one knows "
                         f"{FORMAT_VERSION}); install that version")
     return checkpoint
+
+
+def _is_plain(tensor: torch.Tensor) -> bool:
+    """A tensor with a step of 0 is as large as it likes and takes four bytes in a file."""
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
+        return False
+    return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
+
+
+def _check_plain(meta: dict[str, Any], path: Path) -> None:
+    """Through references a file of a kilobyte can hold more parts than there are atoms; and so can its text."""
+    left: list[Any] = [meta]
+    parts = 0
+    while left:
+        value = left.pop()
+        parts += 1
+        if parts > _MOST_PARTS:
+            raise UserError(f"{path}: 'meta' holds more than {_MOST_PARTS:,} parts, expected what describes a checkpoint")
+        left += [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
 
 
 def embedded_config(checkpoint: dict[str, Any], path: str | Path) -> dict[str, Any] | None:
@@ -156,7 +183,10 @@ def embedded_config(checkpoint: dict[str, Any], path: str | Path) -> dict[str, A
 def checkpoint_config(checkpoint: dict[str, Any], path: str | Path) -> Config:
     """The configuration that travels inside a checkpoint, as plain data (it is never executed).
 
-    mmengine imports and calls whatever a dotted ``type`` names, such as ``'os.system'``; here such a name is refused.
+    mmengine imports and calls whatever a ``type`` names, dotted such as ``'os.system'`` or bare such as a module beside the
+    checkpoint, and some layers of mmcv's take such a name under another key. Therefore what is built of it, the model and its
+    data preprocessor, may name nothing but this project's classes, those that the caller has registered beside them, and the
+    layers of :data:`_LAYERS`; a dot is allowed nowhere.
 
     Raises:
         UserError: the checkpoint carries none, or one that is not to be trusted.
@@ -164,23 +194,39 @@ def checkpoint_config(checkpoint: dict[str, Any], path: str | Path) -> Config:
     config = embedded_config(checkpoint, path)
     if config is None:
         raise UserError(f"{path}: the checkpoint carries no configuration; {_RIGHT_ONE}")
-    wrong = next(_dotted_types(config), None)
+    wrong = next(_foreign_types(config, ()), None)
     if wrong:
-        raise UserError(
-            f"{path}: the configuration inside is refused, its type {wrong!r} could run code; {_RIGHT_ONE}"
-        )
+        raise UserError(f"{path}: the configuration inside is refused, its {wrong} could run code; {_RIGHT_ONE}")
     try:
         return Config(config)
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: the configuration inside cannot be used ({error}); {_RIGHT_ONE}") from error
 
 
-def _dotted_types(value: Any) -> Iterator[str]:
-    """Every ``type`` below a value that is no bare name; ``mmseg.Name`` is one too many, since a module may have that name."""
+_BUILT = ("model", "data_preprocessor")
+"""What is built of a configuration inside a checkpoint."""
+
+_LAYERS = frozenset({
+    "BN", "BN1d", "BN2d", "SyncBN", "GN", "IN", "IN1d", "IN2d", "LN", "Conv", "Conv1d", "Conv2d", "Dropout", "DropPath", "ELU",
+    "GELU", "HSigmoid", "HSwish", "LeakyReLU", "PReLU", "RReLU", "ReLU", "ReLU6", "SiLU", "Sigmoid", "Swish", "Tanh",
+})
+"""Of mmengine's and mmcv's; ``ConvModule`` is not among them, whose ``padding_mode`` is a hidden ``type``."""
+
+
+def _foreign_types(value: Any, keys: tuple[str, ...]) -> Iterator[str]:
+    """Every ``type`` and ``_scope_`` below a value that may not stand there, as ``key 'name'``."""
     if isinstance(value, dict):
-        if "." in str(value.get("type", "")):
-            yield str(value["type"])
-        if "." in str(value.get("_scope_", "")):
-            yield str(value["_scope_"])
-    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        yield from _dotted_types(inner)
+        name, scope = value.get("type"), value.get("_scope_", "mmseg")
+        if scope not in ("mmseg", "mmengine"):
+            yield f"_scope_ {scope!r}"
+        if isinstance(name, str) and ("." in name or (keys[:1] and keys[0] in _BUILT and not _is_ours(name, keys))):
+            yield f"type {name!r}"
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in inner:
+        yield from _foreign_types(item, (*keys, str(key)))
+
+
+def _is_ours(name: str, keys: tuple[str, ...]) -> bool:
+    if keys[-1] == "init_cfg" or keys[-2:-1] == ("init_cfg",):
+        return find_class(WEIGHT_INITIALIZERS, name) is not None
+    return name in _LAYERS or name in MODELS.module_dict or name in TRANSFORMS.module_dict

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from mmseg.engine.checkpoint import OF_THE_CALL, checkpoint_config, read_checkpoint, write_checkpoint
+from mmseg.engine.checkpoint import OF_THE_CALL, embedded_config, read_checkpoint, write_checkpoint
 from mmseg.utils.digests import file_sha256
 from mmseg.utils.errors import UserError
 from mmseg.utils.paths import make_folder
@@ -46,7 +46,7 @@ def publish_checkpoint(source: str | Path, target: str | Path, half: bool = Fals
     meta = {key: known[key] for key in _META if key in known}
     lines = [f"meta.{key}: left out" for key in known if key not in _META]
     if "config_json" in meta:
-        config = checkpoint_config(checkpoint, source).to_dict()
+        config: dict[str, Any] = embedded_config(checkpoint, source) or {}
         lines += [f"config.{key}: left out" for key in OF_THE_CALL if config.pop(key, None)]
         meta["config_json"] = json.dumps(_without_folders(config, "config", lines))
     draft = make_folder(target.parent, "TARGET") / f".{target.stem}.draft.pth"

@@ -25,7 +25,7 @@ from mmseg.compat.weights import LoadReport, match_weights
 from mmseg.engine.agreement import COLLECTIVE_TIMEOUT, wait_at_most
 from mmseg.engine.checkpoint import FORMAT_VERSION, read_checkpoint, write_checkpoint
 from mmseg.engine.compiling import compile_network
-from mmseg.engine.hooks import NonFiniteGuardHook, ResumeRandomStateHook, RuntimeInfoHook
+from mmseg.engine.hooks import BatchSeedHook, NonFiniteGuardHook, ResumeRandomStateHook, RuntimeInfoHook
 from mmseg.engine.log_window import capture_log_window, restore_log_window
 from mmseg.engine.random_state import capture_random_state
 from mmseg.engine.resuming import (
@@ -79,8 +79,9 @@ class LesionRunner(Runner):
         super().setup_env(env_cfg)
 
     def register_default_hooks(self, hooks: dict | None = None) -> None:
-        """As mmengine's, but losses are fetched when the logger wants them; and the guard."""
-        super().register_default_hooks({"runtime_info": RuntimeInfoHook(), **(hooks or {})})
+        """As mmengine's, but losses are fetched when the logger wants them; augmentation is seeded; and the guard."""
+        own = {"runtime_info": RuntimeInfoHook(), "batch_seed": BatchSeedHook()}
+        super().register_default_hooks({**own, **(hooks or {})})
         self.register_hook(NonFiniteGuardHook())
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
@@ -340,11 +341,11 @@ def load_weights(
     Raises:
         UserError: names or shapes differ (strict), nothing fits at all, or a weight is not finite.
     """
-    if broken := [name for name, tensor in state_dict.items() if not torch.isfinite(tensor).all()]:
+    fitting, report = match_weights(state_dict, model.state_dict(), str(source))
+    if broken := [name for name, tensor in fitting.items() if not torch.isfinite(tensor).all()]:
         more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
         raise UserError(f"{source}: holds numbers that are not finite, in {broken[0]}{more}: the training that wrote it had "
                         "diverged; take an earlier checkpoint")
-    fitting, report = match_weights(state_dict, model.state_dict(), str(source))
     wrong = f"{source} does not fit the model: {report.differences}"
     if report.differences and (strict or not fitting):
         raise UserError(f"{wrong}. Was it trained with another config, or other classes?")

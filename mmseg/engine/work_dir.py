@@ -58,5 +58,7 @@ def scalar_logs(folder: str | Path) -> list[Path]:
 
 def remove_run(folder: str | Path) -> None:
     """Remove a run's checkpoints, and the numbers that its curves are drawn from."""
+    own = Path(folder).resolve()
     for path in [*checkpoints(folder), *scalar_logs(folder), Path(folder, "last_checkpoint")]:
-        path.unlink(missing_ok=True)
+        if path.parent.resolve().is_relative_to(own):  # not what lies behind a link to another run
+            path.unlink(missing_ok=True)

@@ -16,6 +16,9 @@ from mmseg.utils.errors import UserError
 
 __all__ = ["compare_tests"]
 
+_ARRAYS = ("images", "classes", "average_precision", "above", "lesion", "coarse")
+_MOST_BYTES = 16 * 2**30
+
 Comparison = dict[str, dict[str, dict[str, Any] | None]]
 
 
@@ -63,8 +66,11 @@ def _read(folder: str | Path) -> dict[str, Any]:
     """Arrays of ``counts.npz``, images in the order of their names, and ``scores``, ``quantised``."""
     path = Path(folder, COUNTS)
     try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(member.file_size for member in archive.infolist()) > _MOST_BYTES:
+                raise ValueError(f"it would take more than {_MOST_BYTES / 2**30:.0f} GiB")
         with np.load(path, allow_pickle=False) as file:
-            found: dict[str, Any] = dict(file)
+            found: dict[str, Any] = {key: file[key] for key in _ARRAYS}
         found["scores"] = json.loads(Path(folder, "metrics.json").read_text())
         order = np.argsort(found["images"])
         found |= {key: found[key][order] for key in ("images", "above", "lesion", "coarse")}

@@ -72,7 +72,7 @@ class LesionMetric(BaseMetric):
         self._last: dict | None = None
 
     @property
-    def dataset_meta(self) -> dict | None:
+    def dataset_meta(self) -> Any:
         """Of the data set; ``classes`` are the lesions. It is set before anything is counted.
 
         Raises:

@@ -28,6 +28,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     unfinished = path.with_name(f".{path.name}{UNFINISHED}")
+    unfinished.unlink(missing_ok=True)  # it may be a link that somebody else has put there
     try:
         yield unfinished
         unfinished.replace(path)

@@ -293,6 +293,25 @@ class TestInputs:
         assert [line.split(b",")[0] for line in table.read_bytes().splitlines()[1:]] == [b"\xe4"] * 4 + [
             os.fsencode(photographs[1].stem)] * 4
 
+    def test_links_in_the_folder_are_not_followed(
+        self, inferencer: LesionInferencer, tmp_path: Path, photographs: list[Path]
+    ) -> None:
+        name = photographs[0].stem
+        victim = tmp_path / "victim"
+        victim.write_text("keep")
+        out = tmp_path / "out"
+        (out / f".{name}.part").mkdir(parents=True)
+        for link in (f".{name}.part/{name}.json", f".{name}.part/{name}_MA.png", ".summary.csv.part"):
+            (out / link).symlink_to(victim)
+        assert segment_files(inferencer, photographs[:1], out).segmented == 1
+        write_table(out, [name])
+        assert victim.read_text() == "keep"
+        folder = tmp_path / "elsewhere"
+        folder.mkdir()
+        (out / f".{photographs[1].stem}.part").symlink_to(folder)
+        assert segment_files(inferencer, photographs[1:2], out).segmented == 1
+        assert folder.is_dir() and not list(folder.iterdir())
+
     def test_an_unwritable_folder(self, inferencer: LesionInferencer, tmp_path: Path, photographs: list[Path]) -> None:
         (tmp_path / "file").touch()
         with pytest.raises(UserError, match="cannot be written"):

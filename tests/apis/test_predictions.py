@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import csv
+import io
 import json
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -120,6 +122,23 @@ def test_every_problem_of_maps_is_told_at_once(config: Config, archives: Path, p
     assert f"3 unfit: MA/{names[0]}.png: got mode L of 5x6, expected 8-bit grey of 240x160" in text
     assert f"HE/{names[1]}.png: got mode RGB of 240x160" in text
     assert f"EX/{names[2]}.png: cannot be read" in text
+
+
+def test_archives_that_would_fill_the_memory(
+    config: Config, archives: Path, photographs: list[Path], tmp_path: Path
+) -> None:
+    """numpy reads a member named as the array before the one that a program would look at."""
+    for photograph in photographs:
+        shutil.copy(archives / f"{photograph.stem}.npz", tmp_path)
+    with zipfile.ZipFile(tmp_path / f"{photographs[0].stem}.npz", "a") as archive:
+        archive.writestr("probabilities", b"anything")
+    whole = (archives / f"{photographs[1].stem}.npz").read_bytes()
+    with zipfile.ZipFile(tmp_path / f"{photographs[1].stem}.npz", "w") as archive, zipfile.ZipFile(io.BytesIO(whole)) as sound:
+        archive.writestr("probabilities.npy", sound.read("probabilities.npy") + bytes(2**17))
+    with pytest.raises(UserError) as caught:
+        score_predictions(config, tmp_path, tmp_path / "out")
+    assert f"{photographs[0].stem}.npz: got probabilities, probabilities" in str(caught.value)
+    assert f"{photographs[1].stem}.npz: got {4 * 4 * 160 * 240 + 128 + 2**17} bytes" in str(caught.value)
 
 
 def test_other_mistakes(config: Config, archives: Path, photographs: list[Path], tmp_path: Path) -> None:

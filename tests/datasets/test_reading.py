@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -323,3 +324,17 @@ def test_a_chunk_that_is_said_to_be_gigabytes_is_refused_at_once(tmp_path: Path,
     monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
     with pytest.raises(UserError, match=r"a.png: the file is damaged \(a part is said to reach beyond its end\)"):
         read_image(path)
+
+
+@pytest.mark.parametrize("kind", ["device", "pipe", "folder"])
+@pytest.mark.parametrize("read", [read_image, read_mask, read_index_map, image_size])
+def test_what_is_no_file_is_not_waited_for(kind: str, read: Callable[[Path], object], tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    if kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+    with pytest.raises(UserError, match=r"a\.png: is a folder, a pipe or a device, expected a file"):
+        read(path)

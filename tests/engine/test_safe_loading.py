@@ -145,6 +145,102 @@ def test_weights_of_classes_are_read_from_plain_files_alone(
     assert not victim.exists()
 
 
+HIDDEN = dict(
+    type="ConvModule", in_channels=1, out_channels=1, kernel_size=1, padding_mode="os.mkdir")
+"""mmcv's layer takes what pads it by name, and calls it with ``padding``."""
+
+
+@pytest.mark.parametrize("place", ["act_cfg", "norm_cfg", "conv_cfg", "backbone", "train_transforms"])
+def test_a_type_under_another_key_is_not_called(place: str, trained: Path, victim: Path, tmp_path: Path) -> None:
+    checkpoint = read_checkpoint(trained)
+    config = json.loads(checkpoint["meta"]["config_json"])
+    order = HIDDEN | dict(padding=str(victim))
+    if place == "train_transforms":
+        config["data_preprocessor"][place] = [dict(type="RandomChoiceResize", scales=[1], resize_type="os.getcwd")]
+    elif place == "backbone":
+        config["model"][place] = order
+    else:
+        config["model"]["decode_head"][0][place] = order
+    checkpoint["meta"]["config_json"] = json.dumps(config)
+    write_checkpoint(checkpoint, tmp_path / "a.pth")
+    with pytest.raises(UserError, match=r"is refused, its type .(ConvModule|RandomChoiceResize). could run code"):
+        init_model(None, tmp_path / "a.pth")
+    assert not victim.exists()
+
+
+def test_that_layer_would_call_it(victim: Path) -> None:
+    """The negative control."""
+    from mmseg.registry import MODELS
+
+    with contextlib.suppress(Exception):
+        MODELS.build(HIDDEN | dict(padding=str(victim)))
+    assert victim.is_dir()
+
+
+@pytest.mark.parametrize("place", ["model", "backbone", "norm_cfg", "data_preprocessor", "randomness", "visualizer", "_scope_"])
+def test_modules_of_a_name_are_not_imported(
+    place: str, trained: Path, victim: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """mmengine takes a bare ``type`` for a module where no class has this name, and a scope for a package."""
+    for name in ("stranger_module", "stranger_scope.registry"):
+        path = tmp_path / f"{name.replace('.', '/')}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"import os; os.mkdir({str(victim)!r})")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    checkpoint = read_checkpoint(trained)
+    config = json.loads(checkpoint["meta"]["config_json"])
+    foreign = dict(type="stranger_module")
+    if place in ("model", "data_preprocessor", "randomness", "visualizer"):
+        config[place] = foreign
+    elif place == "_scope_":
+        config["model"]["decode_head"][0]["act_cfg"] = dict(type="ReLU", _scope_="stranger_scope")
+    else:
+        (config["model"] if place == "backbone" else config["model"]["backbone"])[place] = foreign
+    checkpoint["meta"]["config_json"] = json.dumps(config)
+    write_checkpoint(checkpoint, tmp_path / "a.pth")
+    with contextlib.suppress(UserError):  # what is never built may name what it likes
+        init_model(None, tmp_path / "a.pth", "cpu")
+    assert not victim.exists()
+    assert not {"stranger_module", "stranger_scope"} & set(sys.modules)
+
+
+def test_parts_of_parts(trained: Path, tmp_path: Path) -> None:
+    """A kilobyte that holds 10 to the power of 30 parts, by references, is refused before anybody writes them out."""
+    nested: list[Any] = ["x"] * 10
+    for _ in range(30):
+        nested = [nested] * 10
+    for key in ("thresholds", "metrics"):
+        checkpoint = read_checkpoint(trained)
+        checkpoint["meta"][key] = {"MA": nested}
+        torch.save(checkpoint, tmp_path / "a.pth")
+        with pytest.raises(UserError, match="'meta' holds more than 1,000,000 parts"):
+            init_model(None, tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("tensor", [
+    torch.as_strided(torch.zeros(1), (10**10,), (0,)), torch.eye(3).to_sparse(),
+    torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.quint8),
+], ids=["larger than its file", "sparse", "quantised"])
+def test_tensors_that_are_more_than_what_is_stored(tensor: torch.Tensor, trained: Path, tmp_path: Path) -> None:
+    checkpoint = read_checkpoint(trained)
+    checkpoint["state_dict"]["extra"] = tensor
+    torch.save(checkpoint, tmp_path / "a.pth")
+    with pytest.raises(UserError, match=r"a\.pth: "):
+        init_model(None, tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize(("key", "wrong"), [
+    ("classes", ["/../../x", "HE", "EX", "SE"]), ("classes", ["MA", "MA", "EX", "SE"]), ("classes", ["M\nA", "HE", "EX", "SE"]),
+    ("classes", [1, 2, 3, 4]), ("classes", 4), ("palette", [[0, 0, 300]] * 4), ("palette", [[0, 0, 0]] * 3), ("palette", "red"),
+])
+def test_names_that_become_files(key: str, wrong: Any, trained: Path, tmp_path: Path) -> None:
+    checkpoint = read_checkpoint(trained)
+    checkpoint["meta"][key] = wrong
+    write_checkpoint(checkpoint, tmp_path / "a.pth")
+    with pytest.raises(UserError, match="classes and palette: got "):
+        init_model(None, tmp_path / "a.pth")
+
+
 def test_mmengine_would_call_it(victim: Path) -> None:
     """The negative control."""
     from mmseg.registry import MODELS

@@ -105,3 +105,10 @@ def test_folders_that_are_no_tests(tmp_path: Path) -> None:
     for folder in (tmp_path / "b", tmp_path / "none"):
         with pytest.raises(UserError, match=r"counts\.npz: cannot be read .*: test again"):
             compare_tests(tmp_path / "a", folder)
+
+
+def test_counts_that_would_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scored(tmp_path / "a", images(0.0))
+    monkeypatch.setattr("mmseg.evaluation.comparison._MOST_BYTES", 1000)
+    with pytest.raises(UserError, match="it would take more than"):
+        compare_tests(tmp_path / "a", tmp_path / "a")

@@ -18,7 +18,7 @@ from mmseg.version import __version__
 
 __all__ = ["environment_findings"]
 
-_LEAST = {"torch": (2, 6), "onedl-mmengine": (0, 10, 12), "onedl-mmcv": (2, 3)}
+_LEAST = {"torch": (2, 10), "onedl-mmengine": (0, 10, 12), "onedl-mmcv": (2, 3)}
 """As in requirements/runtime.txt."""
 
 _DRIVER = Path("/proc/driver/nvidia/version")
