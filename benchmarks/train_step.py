@@ -188,7 +188,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to this file too")
-    parser.add_argument("--cfg-options", nargs="+", metavar="KEY=VALUE")
+    parser.add_argument("--cfg-options", nargs="+", action="extend", metavar="KEY=VALUE")
     parser.add_argument("--inside", choices=WAYS, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.inside:

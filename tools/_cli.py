@@ -28,11 +28,19 @@ PART_FAILED = 3
 """How the first of several processes tells the launcher that part of the work failed, which another attempt would not mend."""
 
 
+_KINDS = (
+    ("work_dir", str, "str"), ("load_from", (str, Path), "str"), ("randomness", dict, "a dictionary"),
+    ("default_hooks", dict, "a dictionary"), ("resume", bool, "True or False; a file is named by --resume FILE"),
+)
+"""Keys that the tools look at before the check of the configuration, and what they hold."""
+
+
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what ``train.py`` and ``test.py`` have in common."""
     parser.add_argument("--work-dir", help="where logs and checkpoints go (default: $SDCNET_HOME/work_dirs/<config name>)")
-    parser.add_argument("--cfg-options", nargs="+", metavar="KEY=VALUE", help="override config values: a.b=1 a.0.c=[1,2]")
-    parser.add_argument("--options", nargs="+", metavar="KEY=VALUE", help=argparse.SUPPRESS)
+    parser.add_argument("--cfg-options", nargs="+", action="extend", metavar="KEY=VALUE",
+                        help="override config values: a.b=1 a.0.c=[1,2]")
+    parser.add_argument("--options", nargs="+", action="extend", metavar="KEY=VALUE", help=argparse.SUPPRESS)
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="how processes start")
     parser.add_argument("--local-rank", "--local_rank", type=int, default=0, help=argparse.SUPPRESS)
 
@@ -51,9 +59,13 @@ def options(pairs: list[str] | None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(prog="--cfg-options")
     parser.add_argument("--pairs", nargs="+", action=DictAction, default={})
     try:
-        return parser.parse_args(["--pairs", *pairs] if pairs else []).pairs
+        parsed = parser.parse_args(["--pairs", *pairs] if pairs else []).pairs
     except (ValueError, AssertionError, IndexError, RecursionError) as error:
         raise UserError(f"--cfg-options: {' '.join(pairs or [])!r:.200} cannot be read: {error}") from error
+    for key, _, text in (pair.partition("=") for pair in pairs or []):
+        if isinstance(parsed[key], str) and " " in text:  # which mmengine takes out, of paths, too
+            parsed[key] = text.strip("'\"")
+    return parsed
 
 
 def leave_processes() -> None:
@@ -91,8 +103,9 @@ def prepare_config(args: argparse.Namespace, *needs: str) -> Any:
         args.cfg_options = [*args.options, *(args.cfg_options or [])]
     config = load_config(args.config, options(args.cfg_options), tell=is_first_process())
     require(config, *needs)
-    if not isinstance(config.get("work_dir", ""), (str, type(None))):
-        raise UserError(f"work_dir: got {config.work_dir!r} ({type(config.work_dir).__name__}), expected str")
+    for key, kind, right in _KINDS:
+        if not isinstance(config.get(key), (kind, type(None))):
+            raise UserError(f"{key}: got {config[key]!r} ({type(config[key]).__name__}), expected {right}")
     config.launcher = args.launcher
     own = [os.environ.get(name) for name in ("SLURM_LOCALID", "OMPI_COMM_WORLD_LOCAL_RANK")] if args.launcher != "none" else []
     os.environ.setdefault("LOCAL_RANK", next(filter(None, own), str(args.local_rank)))

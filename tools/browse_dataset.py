@@ -12,7 +12,7 @@ def main() -> None:
     parser.add_argument("config")
     parser.add_argument("--out-dir", metavar="DIR", help="default: $SDCNET_HOME/work_dirs/browse")
     parser.add_argument("--number", type=int, default=16, help="pictures to write")
-    parser.add_argument("--cfg-options", nargs="+", metavar="KEY=VALUE", help="override config values")
+    parser.add_argument("--cfg-options", nargs="+", action="extend", metavar="KEY=VALUE", help="override config values")
     args = parser.parse_args()
     with exit_on_user_error():
         from mmseg.apis.browse import browse_dataset

@@ -10,7 +10,7 @@ from _cli import exit_on_user_error, options, require
 def main() -> None:
     parser = argparse.ArgumentParser(description="Print data_preprocessor's mean and std, from all training images of a config.")
     parser.add_argument("config", help="such as configs/sdcnet/sdcnetplus_r18-d8_512x512_40k_FGADR.py")
-    parser.add_argument("--cfg-options", nargs="+", metavar="KEY=VALUE", help="override config values")
+    parser.add_argument("--cfg-options", nargs="+", action="extend", metavar="KEY=VALUE", help="override config values")
     args = parser.parse_args()
     with exit_on_user_error():
         from mmseg.apis.statistics import training_statistics

@@ -74,6 +74,10 @@ class LesionDataset(BaseDataset):
                 f"{type(self).__name__}: got metainfo.classes={list(classes)}, expected {len(LESIONS)} names, for the masks of "
                 f"{', '.join(LESIONS)}; for other classes take a data set of index maps, BaseSegDataset"
             )
+        palette = (metainfo or {}).get("palette")
+        if palette is not None and (len(palette) != len(LESIONS) or any(isinstance(c, str) or len(c) != 3 for c in palette)):
+            raise UserError(f"{type(self).__name__}: got metainfo.palette={list(palette)}, expected {len(LESIONS)} colours "
+                            "such as (255, 64, 64)")
         self.split, self.fold, self.held_out, self.num_folds, self.fold_seed = split, fold, held_out, num_folds, fold_seed
         self.size = None if size is None else (int(size[0]), int(size[1]))
         # Serialising is for workers that share a million records; it costs a garbage collection for each data set.

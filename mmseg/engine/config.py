@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,16 @@ from typing import Any
 from mmengine.config import Config
 
 from mmseg.compat.old_config import is_old, upgrade_config
-from mmseg.engine.preflight.config import config_findings
+from mmseg.engine.preflight.config import config_findings, dig
 from mmseg.engine.preflight.finding import ERROR
+from mmseg.engine.preflight.keys import TOP_LEVEL_KEYS
 from mmseg.utils.errors import UserError, nearest
 
 __all__ = ["check_config", "load_config", "merge_options"]
+
+_OF_MMENGINE = frozenset({"activation_checkpointing", "efficient_conv_bn_eval"})
+"""Keys that mmengine's runner reads beside those of every configuration."""
+
 
 def load_config(path: str | Path, cfg_options: dict[str, Any] | None = None, tell: bool = True) -> Config:
     """Read a Python configuration with its ``_base_`` files, environment values and overrides.
@@ -45,15 +52,38 @@ def load_config(path: str | Path, cfg_options: dict[str, Any] | None = None, tel
             raise UserError(f"{path}: got {', '.join(odd) or error}, expected a path with '/'; in WSL C:\\Users is /mnt/c/Users"
                             ) from error
         except Exception as error:  # a config is a program of the user's: it can fail in any way
-            raise UserError(f"{path}: cannot be read as a config: {type(error).__name__}: {error}") from error
+            raise UserError(_fault(path, error)) from error
     options = dict(cfg_options or {})
     if _is_old(config):
         merge_options(config, {key: options.pop(key) for key in list(options) if key.partition(".")[0] in config})
         config, notes = upgrade_config(config)
         if tell:
             print(f"note: {path} is a config of mmsegmentation 0.x; translated:\n{notes}", file=sys.stderr)
+    for key in options:
+        first = key.partition(".")[0]
+        if first not in TOP_LEVEL_KEYS | _OF_MMENGINE:
+            what = "a variable of the file, copied to where it is used" if first in config else "no key of a configuration"
+            raise UserError(f"--cfg-options {key}: {first!r} is {what}; name the place itself, as tools/print_config.py shows it"
+                            f"{nearest(first, TOP_LEVEL_KEYS, likeness=0.6)}")
     merge_options(config, options)
     return config
+
+
+def _fault(path: Path, error: Exception) -> str:
+    """What failed in a configuration, and in which of its files."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    named = (frame.f_locals["filename"] for frame, _ in frames if frame.f_code.co_name == "_file2dict")
+    entered = [name for name, _ in itertools.groupby(named)]
+    if len(set(entered)) < len(entered):
+        return f"{path}: its _base_ files name each other in a circle: {' -> '.join(entered[:3])}"
+    if isinstance(error, ImportError) and error.__cause__ is not None:  # mmengine's text hides the reason
+        cause = error.__cause__.__context__ or error.__cause__
+        return (f"{path}: custom_imports cannot be imported: {type(cause).__name__}: {cause}; is its folder in the checkout or "
+                "in PYTHONPATH, and is what it imports installed?")
+    lines = [line for frame, line in frames if frame.f_code.co_filename in entered]
+    file = next((name for name in reversed(entered) if Path(name).is_file()), path)  # the last may be one that is not there
+    line = f" (line {lines[-1]})" if lines else ""
+    return f"{file}: cannot be read as a config: {type(error).__name__}: {error}{line}"
 
 
 def _is_old(config: Config) -> bool:
@@ -72,8 +102,23 @@ def merge_options(config: Config, options: dict[str, Any]) -> Config:
     try:
         config.merge_from_dict(options)
     except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
-        raise UserError(f"--cfg-options does not fit {config.filename or 'the configuration'}: {error}") from error
+        where = next(filter(None, (_misstep(config, key) for key in options)), str(error))
+        raise UserError(f"--cfg-options does not fit {config.filename or 'the configuration'}: {where}") from error
     return config
+
+
+def _misstep(config: Config, key: str) -> str:
+    """Where an override leaves the configuration, in words; empty where it does not."""
+    place: Any = config
+    parts = key.split(".")
+    for i, part in enumerate(parts):
+        where = ".".join(parts[:i])
+        if isinstance(place, tuple):
+            return f"{key}: {where} is a tuple; give the whole of it, {where}=(...)"
+        if isinstance(place, list) and not (part.isdigit() and int(part) < len(place)):
+            return f"{key}: {where} is a list, got {part!r}; expected a number from 0 to {len(place) - 1}, such as {where}.0"
+        place = place[int(part)] if isinstance(place, list) else dig(place, part)
+    return ""
 
 
 def check_config(config: Config) -> None:

@@ -6,6 +6,7 @@ import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -258,3 +259,9 @@ def test_a_label_map_with_other_values_or_a_missing_one_is_an_error(tmp_path: Pa
     (tmp_path / "images/train/b.jpg").unlink()
     with pytest.raises(UserError, match=r"a.png: got the value 5, expected 0 background, 1 EX, 2 HE, 3 SE, 4 MA"):
         IDRiDDataset(data_root=str(tmp_path))[0]
+
+
+@pytest.mark.parametrize("palette", [[(1, 2, 3)] * 3, ["#ff4040"] * 4, [(1, 2)] * 4])
+def test_a_palette_that_does_not_fit(tiny_data: Path, palette: list[Any]) -> None:
+    with pytest.raises(UserError, match=r"metainfo\.palette=.*, expected 4 colours such as"):
+        SyntheticFundusDataset(data_root=str(tiny_data), metainfo=dict(palette=palette))

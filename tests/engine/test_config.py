@@ -94,7 +94,29 @@ class TestLoad:
             load_config(path)
 
 
+def test_the_file_at_fault_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    leaf, base = tmp_path / "leaf.py", tmp_path / "base.py"
+    base.write_text("x = 1\nmodel = undefined\n")
+    leaf.write_text("_base_ = ['./base.py']\n")
+    with pytest.raises(UserError, match=r"base\.py: cannot be read as a config: NameError: .*\(line 2\)"):
+        load_config(leaf)
+    base.write_text("_base_ = ['./leaf.py']\n")
+    with pytest.raises(UserError, match=r"name each other in a circle: .*leaf\.py -> .*base\.py -> "):
+        load_config(leaf)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "own_module.py").write_text("import not_installed_xyz\n")
+    leaf.write_text("custom_imports = dict(imports=['own_module'])\n")
+    with pytest.raises(UserError, match=r"custom_imports cannot be imported: .*No module named .not_installed_xyz"):
+        load_config(leaf)
+
+
 class TestCheck:
+    def test_a_misspelt_scalar(self, demo_config: Path) -> None:
+        config = load_config(demo_config)
+        config.load_form = "x.pth"
+        with pytest.raises(UserError, match="load_form: no such key; did you mean 'load_from'"):
+            check_config(config)
+
     def test_every_shipped_config_passes(self, repo: Path) -> None:
         paths = sorted((repo / "configs").glob("*net/*.py"))
         assert len(paths) >= 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from mmseg.apis import build_runner
 from mmseg.engine import AutocastOptimWrapper, LesionRunner, load_weights
 from mmseg.engine.checkpoint import read_checkpoint
 from mmseg.engine.hooks.non_finite_guard_hook import _can_skip
+from mmseg.engine.preflight.model import build_parts
 from mmseg.utils.errors import UserError
 
 GOLDEN = {
@@ -254,3 +256,28 @@ class TestOtherClasses:
     def test_testing_refuses(self, run_config: MakeConfig, two_classes: Path, tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"of another shape.*other classes"):
             build_runner(run_config(tmp_path / "w", load_from=str(two_classes))).test()
+
+
+def test_augmentation_moves_on_whatever_the_hooks(run_config: MakeConfig, tmp_path: Path) -> None:
+    """A configuration with default hooks of its own would draw those of the first iteration for ever."""
+    config = run_config(tmp_path, train_cfg__max_iters=2, param_scheduler=[])
+    del config.default_hooks.batch_seed
+    runner = build_runner(config)
+    runner.train()
+    assert runner.bare_model.data_preprocessor.iteration == 1
+
+
+def test_a_config_without_a_scope_and_a_backend_that_is_not_installed(
+    run_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = run_config(tmp_path)
+    config.pop("default_scope")
+    assert build_runner(config).bare_model is not None
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(UserError, match="wandb"):
+        build_runner(run_config(tmp_path, visualizer__vis_backends=[dict(type="WandbVisBackend")]))
+
+
+def test_a_hook_of_a_priority_that_there_is_not(run_config: MakeConfig, tmp_path: Path) -> None:
+    (found,) = build_parts(run_config(tmp_path, custom_hooks=[dict(type="EMAHook", priority="HIGHER")])).findings
+    assert found.where == "custom_hooks.0" and "'HIGHER'" in str(found)

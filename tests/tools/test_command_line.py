@@ -89,6 +89,13 @@ class TestMistakes:
         ("a b=1", "got 'a b=1', expected KEY=VALUE"),  # this and the next three: found by tests/fuzz
         ("model.type=.", "model.type: no class '.' is registered"),
         ("work_dir=5", "work_dir: got 5 .int., expected str"),
+        ("load_from=5", "load_from: got 5 .int., expected str"),
+        ("randomness=5", "randomness: got 5 .int., expected a dictionary"),
+        ("resume=a.pth", "resume: got 'a.pth' .str., expected True or False; a file is named by --resume FILE"),
+        ("train_dataloader.dataset.dataset.data_root=/none/A. Segmentation", "/none/A\\. Segmentation"),
+        ("max_iters=9", "--cfg-options max_iters: 'max_iters' is no key of a configuration"),
+        ("optimizer.lr=0.1", "--cfg-options optimizer.lr: 'optimizer' is no key of a configuration.*optim_wrapper"),
+        ("model.decode_head.num_classes=4", "model.decode_head is a list, got 'num_classes'; expected a number from 0 to 1"),
         ("train_dataloader=x", "train_dataloader: got 'x', expected a dictionary"),
         ("train_cfg=5", "train_cfg: got 5, expected a dictionary"),
         ("model.decode_head.1.num_classes=3", "decode_head.1.num_classes|refine_head.num_classes"),

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import inspect
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
+from mmseg.datasets.leaves import leaf_datasets
 from mmseg.engine.preflight.finding import ERROR, NOTE, WARNING, Finding
 from mmseg.engine.preflight.keys import LOADERS, key_findings
-from mmseg.registry import PARAM_SCHEDULERS, find_class
+from mmseg.registry import LOOPS, PARAM_SCHEDULERS, find_class
 
 __all__ = ["config_findings", "dig", "pretrained_findings"]
 
@@ -33,6 +36,8 @@ def config_findings(config: Config) -> Iterator[Finding]:
     yield from key_findings(config)
     yield from _range_findings(config)
     yield from _together_findings(config)
+    yield from _loop_findings(config)
+    yield from _data_findings(config)
     yield from _schedule_findings(config)
     yield from _interval_findings(config)
     yield from _normalisation_findings(config)
@@ -76,11 +81,53 @@ def _together_findings(config: Config) -> Iterator[Finding]:
             )
 
 
+def _loop_findings(config: Config) -> Iterator[Finding]:
+    """Training is counted in iterations."""
+    loop = config.get("train_cfg")
+    if not isinstance(loop, dict):
+        return
+    found = find_class(LOOPS, loop.get("type"))
+    by_epoch = inspect.isclass(found) and issubclass(found, EpochBasedTrainLoop)
+    if loop.get("type") is None or by_epoch:
+        yield Finding(ERROR, "train_cfg.type", f"{loop.get('type')!r}", "'IterBasedTrainLoop'",
+                      "training is counted in iterations here: max_iters = epochs x images / batch")
+    elif inspect.isclass(found) and issubclass(found, IterBasedTrainLoop) and loop.get("max_iters") is None:
+        yield Finding(ERROR, "train_cfg.max_iters", "nothing", "a number of iterations")
+
+
+def _data_findings(config: Config) -> Iterator[Finding]:
+    """Masks of the size that their user needs, loaders that come to an end, and one working size."""
+    sizes = []
+    for loader in LOADERS:
+        settings, tests = config.get(loader), loader != "train_dataloader"
+        if not isinstance(settings, dict):
+            continue
+        if tests and dig(settings, "sampler.type") == "InfiniteSampler":
+            yield Finding(ERROR, f"{loader}.sampler.type", "'InfiniteSampler'", "'DefaultSampler'", "it would never end")
+        for leaf in leaf_datasets(settings.get("dataset"), f"{loader}.dataset"):
+            if not leaf.has_lesions:
+                continue
+            if tests and leaf.resident is not None:
+                yield Finding(ERROR, leaf.where, "a ResidentDataset around it", "the data set itself", "metrics need its masks")
+            elif leaf.size is not None and bool(leaf.settings.get("test_mode")) != tests:
+                yield Finding(ERROR, f"{leaf.where}.test_mode", f"{leaf.settings.get('test_mode', False)}", f"{tests}",
+                              "masks of the photograph's own size are for metrics, of the working size for training")
+            sizes.append((loader, leaf, tuple(sorted(leaf.size)) if isinstance(leaf.size, (list, tuple)) else leaf.size))
+    trained = {size for loader, _, size in sizes if loader == "train_dataloader"}
+    for loader, leaf, size in sizes:
+        if trained and loader != "train_dataloader" and size not in trained:
+            of_training = " or ".join(map(str, trained))
+            yield Finding(WARNING, f"{leaf.where}.size", f"{leaf.size}", f"{of_training} (either way round), as in training",
+                          "lesions would have another size than the network has learnt")
+
+
 def _schedule_findings(config: Config) -> Iterator[Finding]:
     """A schedule that begins after the last iteration would end as an assertion deep in the library."""
     most = _number(config, "train_cfg.max_iters")
     schedules = config.get("param_scheduler") or []
-    for i, schedule in enumerate(schedules if isinstance(schedules, (list, tuple)) else [schedules]):
+    schedules = schedules if isinstance(schedules, (list, tuple)) else [schedules]
+    yield from _length_findings(schedules, most)
+    for i, schedule in enumerate(schedules):
         if not isinstance(schedule, dict):
             yield Finding(ERROR, f"param_scheduler.{i}", f"{schedule!r:.60}", "a dictionary with a type")
             continue
@@ -98,6 +145,19 @@ def _schedule_findings(config: Config) -> Iterator[Finding]:
             )
 
 
+def _length_findings(schedules: Sequence[Any], most: float | None) -> Iterator[Finding]:
+    """The last schedule should end with the training; warm-ups end earlier."""
+    ends = [(end, i) for i, schedule in enumerate(schedules) if isinstance(schedule, dict)
+            and schedule.get("type") not in ("LinearLR", "ConstantLR") and (end := _number(schedule, "end")) is not None]
+    open_ended = any(isinstance(s, dict) and s.get("end") is None for s in schedules)
+    if most is None or not ends or open_ended or max(ends)[0] == most:
+        return
+    end, i = max(ends)
+    yield Finding(
+        WARNING, f"param_scheduler.{i}.end", f"{end}", f"train_cfg.max_iters, {most}, or none",
+        "the rest is trained at its last rate, which may be 0" if end < most else "training ends before it does")
+
+
 def _by_epoch(name: Any) -> bool:
     """Whether a schedule counts epochs where it is not told: mmengine's do."""
     return getattr(find_class(PARAM_SCHEDULERS, name), "__module__", "").startswith("mmengine.")
@@ -111,7 +171,7 @@ def _interval_findings(config: Config) -> Iterator[Finding]:
     if most is not None and validates and interval > most:
         yield Finding(
             WARNING, "train_cfg.val_interval", f"{interval}", f"at most train_cfg.max_iters, {most}",
-            "no validation would ever run",
+            "it would run once, after the last iteration",
         )
     saves = _number(config, "default_hooks.checkpoint.interval")
     if most is not None and saves is not None and saves > most:
@@ -141,6 +201,11 @@ def _normalisation_findings(config: Config) -> Iterator[Finding]:
     std = dig(config, "data_preprocessor.std")
     if isinstance(std, (list, tuple)) and any(isinstance(s, (int, float)) and not s > 0 for s in std):
         yield Finding(ERROR, "data_preprocessor.std", f"{list(std)}", "numbers greater than 0, since images are divided by them")
+    mean = dig(config, "data_preprocessor.mean")
+    numbers = [v for part in (mean, std) if isinstance(part, (list, tuple)) for v in part if isinstance(v, (int, float))]
+    if len(numbers) == 6 and max(numbers) <= 1 and any(mean):  # zeros and ones mean: not at all
+        yield Finding(ERROR, "data_preprocessor.mean", f"{list(mean)}", "numbers from 0 to 255, as std",
+                      "multiply both by 255, or let tools/dataset_statistics.py tell them")
 
 
 def pretrained_findings(config: Config) -> Iterator[Finding]:

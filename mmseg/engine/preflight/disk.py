@@ -34,7 +34,8 @@ def folder_findings(work_dir: str | Path, mounts: str | None = None, container: 
     """
     there = _existing(Path(work_dir))
     if not there.is_dir() or not os.access(there, os.W_OK):
-        what = f"no permission in {there}" if there.is_dir() else f"{there} is a file"
+        kind = "file" if there.exists() else "link to nothing"
+        what = f"no permission in {there}" if there.is_dir() else f"{there} is a {kind}"
         yield Finding(ERROR, str(work_dir), f"cannot be written ({what})", fix="choose another folder by --work-dir")
         return
     kind = file_system(there, mounts)
@@ -109,6 +110,8 @@ def disk_findings(config: Config, model: nn.Module, free: int | None = None) -> 
     if not isinstance(checkpoint, dict) or not isinstance(most, int):
         return
     work_dir = Path(config.work_dir)
+    if not _existing(work_dir).exists():
+        return  # a link to nothing, which is told with the folder
     size, kept, interval = checkpoint_bytes(config, model), checkpoint.get("max_keep_ckpts", -1), checkpoint.get("interval", 1000)
     if not isinstance(kept, int) or not isinstance(interval, int):
         return  # told where the hook is built

@@ -69,8 +69,8 @@ def key_findings(config: Config) -> Iterator[Finding]:
 
     A dictionary with a ``type`` is held against the arguments of the class of that name.
     """
-    for key, value in config.items():
-        if key not in TOP_LEVEL_KEYS and isinstance(value, (dict, list)):
+    for key in config:
+        if key not in TOP_LEVEL_KEYS:
             near = nearest(key, TOP_LEVEL_KEYS, likeness=0.85)
             if near:
                 yield Finding(ERROR, key, "no such key", fix=near.removeprefix("; "))
@@ -83,6 +83,8 @@ def key_findings(config: Config) -> Iterator[Finding]:
             yield Finding(ERROR, key, f"{config[key]!r:.60}", "a dictionary")
         else:
             yield from _check_value(config[key], key, _EXPECTED_REGISTRY.get(key))
+    if not isinstance(config.get("custom_hooks"), (list, tuple, type(None))):
+        yield Finding(ERROR, "custom_hooks", f"{config.custom_hooks!r:.60}", "a list of dictionaries")
     for where in LOADERS:
         if isinstance(config.get(where), dict):
             yield from _check_loader(config[where], where)
@@ -96,6 +98,14 @@ def _check_loader(loader: dict[str, Any], where: str) -> Iterator[Finding]:
             yield _unknown(f"{where}.{key}", f"a data loader takes no argument {key!r}", key, known)
         elif key in ("batch_size", "num_workers") and (value is None or not matches(value, int)):
             yield _wrong_type(f"{where}.{key}", value, int)
+    if not loader.get("num_workers"):
+        for key in ("persistent_workers", "prefetch_factor"):
+            if loader.get(key):
+                yield Finding(ERROR, f"{where}.{key}", f"{loader[key]} without workers", "num_workers > 0", f"or leave {key} out")
+    if loader.get("shuffle"):
+        yield Finding(ERROR, f"{where}.shuffle", "True beside the sampler", "nothing", "set sampler.shuffle instead")
+    if loader.get("sampler") is None:
+        yield Finding(ERROR, f"{where}.sampler", "nothing", "such as dict(type='InfiniteSampler', shuffle=True)")
     if not isinstance(loader.get("dataset"), dict):
         yield Finding(ERROR, f"{where}.dataset", f"{loader.get('dataset')!r:.60}", "a dictionary with a type")
 

@@ -11,6 +11,7 @@ import torch
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import build_optim_wrapper
+from mmengine.runner.priority import Priority, get_priority
 from mmengine.structures import PixelData
 from torch import nn
 
@@ -136,6 +137,12 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _build_hook(cfg: Any) -> Any:
+    if isinstance(cfg, dict) and "priority" in cfg:
+        try:
+            get_priority(cfg["priority"])
+        except (KeyError, ValueError, TypeError):
+            names = ", ".join(priority.name for priority in Priority)
+            raise ValueError(f"priority: got {cfg['priority']!r}, expected a number from 0 to 100 or one of {names}") from None
     return HOOKS.build({k: v for k, v in cfg.items() if k != "priority"}) if isinstance(cfg, dict) else cfg
 
 

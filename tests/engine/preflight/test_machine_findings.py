@@ -58,6 +58,11 @@ class TestFolder:
         if warned:
             assert f'-v "$(pwd)/work_dirs:{tmp_path}/work_dirs"' in found[0].fix
 
+    def test_a_link_to_nothing(self, tmp_path: Path) -> None:
+        (tmp_path / "link").symlink_to(tmp_path / "gone")
+        (found,) = folder_findings(tmp_path / "link" / "w")
+        assert found.severity == "error" and "link is a link to nothing" in found.got
+
     def test_a_folder_that_cannot_be_made(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
         (found,) = folder_findings(tmp_path / "file" / "w")
