@@ -62,9 +62,10 @@ def write_scores(
     _write_json(folder / "details.json", details)
     with whole_file(folder / COUNTS) as path, path.open("wb") as archive:
         above, lesion, coarse = (np.stack([result[key] for result in results]) for key in ("above", "lesion", "coarse"))
+        precisions = [np.nan if (ap := scores[name]["AP"]) is None else ap for name in classes]
         np.savez_compressed(
             archive, images=np.array([result["image"] for result in results]), classes=np.array(classes), above=above,
-            lesion=lesion, coarse=coarse, average_precision=np.array([np.nan if (ap := scores[name]["AP"]) is None else ap for name in classes]))
+            lesion=lesion, coarse=coarse, average_precision=np.array(precisions))
     table = folder / "per_image.csv"
     with whole_file(table) as path, path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
