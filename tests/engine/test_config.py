@@ -117,12 +117,6 @@ class TestCheck:
         with pytest.raises(UserError, match="load_form: no such key; did you mean 'load_from'"):
             check_config(config)
 
-    def test_every_shipped_config_passes(self, repo: Path) -> None:
-        paths = sorted((repo / "configs").glob("*net/*.py"))
-        assert len(paths) >= 4
-        for path in paths:
-            check_config(load_config(path))
-
     @pytest.mark.parametrize(("place", "wrong", "right"), [
         ("model", "SDCNett", "SDCNet"),
         ("model.backbone", "ResNetV1x", "ResNetV1c"),
