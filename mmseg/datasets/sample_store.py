@@ -25,6 +25,7 @@ from mmseg.datasets.lesion_dataset import LesionDataset
 from mmseg.structures import SegDataSample
 from mmseg.utils.device import default_device
 from mmseg.utils.errors import UserError
+from mmseg.utils.locks import hold
 from mmseg.utils.whole_files import flush_folder
 
 __all__ = ["DiskStore", "MemoryStore", "Sample"]
@@ -99,7 +100,7 @@ class DiskStore:
             UserError: it cannot be written.
         """
         folder = cache_dir / f"{type(source).__name__}_{source_digest(source)}"
-        with _alone(folder.with_name(f".{folder.name}.lock")):  # others of the run wait, and find it
+        with hold(folder.with_name(f".{folder.name}.lock")):  # others of the run wait, and find it
             return cls._of(folder, samples)
 
     @classmethod
@@ -139,17 +140,6 @@ class DiskStore:
         if default_device().type == "cuda" and get_worker_info() is None:  # else the copy to the GPU would wait for it
             data = data[: 4 * pixels].pin_memory()
         return Sample(data[: 3 * pixels].view(3, height, width), data[3 * pixels : 4 * pixels].view(height, width), sample)
-
-
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold a lock, which the system takes back when the process ends; where there are no locks every process does the work."""
-    with contextlib.ExitStack() as stack:
-        with contextlib.suppress(ImportError, OSError):
-            import fcntl
-
-            fcntl.flock(stack.enter_context(path.open("w")), fcntl.LOCK_EX)
-        yield
 
 
 def source_digest(source: LesionDataset) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import signal
@@ -35,6 +36,7 @@ from mmseg.engine.resuming import (
     resume_candidates,
     state_differences,
 )
+from mmseg.engine.work_dir import sole_writer
 from mmseg.models import BaseSegmentor
 from mmseg.models.layers import use_fast_weight_gradients
 from mmseg.registry import RUNNERS
@@ -161,13 +163,18 @@ class LesionRunner(Runner):
         return [path, None]
 
     def train(self) -> nn.Module:
-        """As mmengine's; a run that was stopped by a signal ends with ``SystemExit(128 + signal)`` after its checkpoint."""
+        """As mmengine's; a run that was stopped by a signal ends with ``SystemExit(128 + signal)`` after its checkpoint.
+
+        Raises:
+            UserError: another run writes to the work_dir.
+        """
         if self.distributed:
             self.logger.info(
                 f"{self.world_size} processes over {torch.distributed.get_backend()}; one that waits for the others longer than "
                 f"{self._timeout} s ends the job (env_cfg.dist_cfg.timeout)"
             )
-        model = super().train()
+        with sole_writer(self.work_dir) if is_main_process() else contextlib.nullcontext():
+            model = super().train()
         stopped_by = getattr(self.train_loop, "stopped_by", 0)
         if stopped_by:
             self.logger.warning(f"stopped by {signal.Signals(stopped_by).name} after iteration {self.iter}; go on by --resume")

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+from mmseg.utils.errors import UserError
+from mmseg.utils.locks import hold
+
 __all__ = [
-    "LATEST", "best_checkpoints", "best_name", "checkpoints", "numbered_checkpoints", "numbered_name", "remove_run",
-    "scalar_logs", "unfinished_name",
+    "LATEST", "RUNNING", "best_checkpoints", "best_name", "checkpoints", "numbered_checkpoints", "numbered_name", "remove_run",
+    "scalar_logs", "sole_writer", "unfinished_name",
 ]
 
 LATEST = "latest.pth"
 """Another name of the newest checkpoint."""
+
+RUNNING = ".running"
+"""Held by the run that writes there."""
 
 
 def numbered_name(iteration: int) -> str:
@@ -57,8 +65,29 @@ def scalar_logs(folder: str | Path) -> list[Path]:
 
 
 def remove_run(folder: str | Path) -> None:
-    """Remove a run's checkpoints, and the numbers that its curves are drawn from."""
+    """Remove a run's checkpoints, and the numbers that its curves are drawn from.
+
+    Raises:
+        UserError: the run goes on.
+    """
     own = Path(folder).resolve()
-    for path in [*checkpoints(folder), *scalar_logs(folder), Path(folder, "last_checkpoint")]:
-        if path.parent.resolve().is_relative_to(own):  # not what lies behind a link to another run
-            path.unlink(missing_ok=True)
+    with sole_writer(folder):
+        for path in [*checkpoints(folder), *scalar_logs(folder), Path(folder, "last_checkpoint")]:
+            if path.parent.resolve().is_relative_to(own):  # not what lies behind a link to another run
+                path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def sole_writer(folder: str | Path) -> Iterator[None]:
+    """Be the only run that writes to a work_dir: two would remove each other's checkpoints.
+
+    Raises:
+        UserError: another one does.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(hold(Path(folder, RUNNING), wait=False))
+        except BlockingIOError:
+            raise UserError(f"{folder}: another training is writing there; wait until it ends, or name another work_dir "
+                            "(--work-dir)") from None
+        yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from mmseg.engine import AutocastOptimWrapper, LesionRunner, load_weights
 from mmseg.engine.checkpoint import read_checkpoint
 from mmseg.engine.hooks.non_finite_guard_hook import _can_skip
 from mmseg.engine.preflight.model import build_parts
+from mmseg.engine.work_dir import RUNNING, remove_run
 from mmseg.utils.errors import UserError
 
 GOLDEN = {
@@ -281,3 +283,17 @@ def test_a_config_without_a_scope_and_a_backend_that_is_not_installed(
 def test_a_hook_of_a_priority_that_there_is_not(run_config: MakeConfig, tmp_path: Path) -> None:
     (found,) = build_parts(run_config(tmp_path, custom_hooks=[dict(type="EMAHook", priority="HIGHER")])).findings
     assert found.where == "custom_hooks.0" and "'HIGHER'" in str(found)
+
+
+def test_two_runs_in_one_folder(run_config: MakeConfig, tmp_path: Path) -> None:
+    """Each would remove the other's checkpoints; the lock goes with the process that holds it."""
+    (tmp_path / "iter_4.pth").touch()
+    runner = build_runner(run_config(tmp_path, train_cfg__max_iters=1, param_scheduler=[]))
+    with (tmp_path / RUNNING).open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        for begin in (runner.train, lambda: remove_run(tmp_path)):
+            with pytest.raises(UserError, match="another training is writing there"):
+                begin()
+        assert [path.name for path in tmp_path.glob("*.pth")] == ["iter_4.pth"]
+    runner.train()
+    assert (tmp_path / "latest.pth").is_file()

@@ -1,0 +1,34 @@
+"""Files that one process holds at a time."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["hold"]
+
+
+@contextlib.contextmanager
+def hold(path: Path, wait: bool = True) -> Iterator[None]:
+    """Hold a lock, which the system takes back when the process ends, however it ends.
+
+    Where there are no locks (Windows, some file systems of networks, a folder that cannot be written) everybody goes on.
+
+    Args:
+        path: of the file that is locked; it is made, and stays.
+        wait: for the process that holds it.
+
+    Raises:
+        BlockingIOError: another process holds it, without ``wait``.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            import fcntl
+
+            fcntl.flock(stack.enter_context(path.open("w")), fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise
+        except (ImportError, OSError):
+            pass
+        yield
