@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -108,10 +109,11 @@ def about() -> dict[str, Any]:
     """With what a row is trained and scored: rows of several machines and versions stand in one table."""
     from mmseg.utils.device import default_device, has_native_bfloat16
 
-    git = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False)
+    command = ["git", "describe", "--always", "--dirty"]
+    git = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout if shutil.which("git") else ""
     device = default_device().type
     return dict(
-        commit=git.stdout.strip() or None, date=time.strftime("%Y-%m-%d"), machine=processor(), device=device,
+        commit=git.strip() or None, date=time.strftime("%Y-%m-%d"), machine=processor(), device=device,
         dtype="bfloat16" if has_native_bfloat16(device) else "float32")
 
 

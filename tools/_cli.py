@@ -62,9 +62,9 @@ def options(pairs: list[str] | None) -> dict[str, Any]:
         parsed = parser.parse_args(["--pairs", *pairs] if pairs else []).pairs
     except (ValueError, AssertionError, IndexError, RecursionError) as error:
         raise UserError(f"--cfg-options: {' '.join(pairs or [])!r:.200} cannot be read: {error}") from error
-    for key, _, text in (pair.partition("=") for pair in pairs or []):
+    for key, text in dict(pair.split("=", 1) for pair in pairs or []).items():  # of a key that is given twice the last
         if isinstance(parsed[key], str) and " " in text:  # which mmengine takes out, of paths, too
-            parsed[key] = text.strip("'\"")
+            parsed[key] = text.strip().strip("'\"")
     return parsed
 
 

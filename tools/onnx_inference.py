@@ -47,7 +47,8 @@ def main() -> None:
         large = cv2.resize(found, (width, height), interpolation=cv2.INTER_LINEAR).reshape(height, width, -1)
         seen = np.where(large > limits, large, -1)  # the likeliest lesion above its threshold
         pictures = {"mask": ((seen.argmax(2) + 1) * (seen.max(2) >= 0)).astype(np.uint8)}
-        pictures |= {name: np.uint8(255) * (large[..., c] > limits[c]) for c, name in enumerate(about["classes"])}
+        names = [name.replace("/", "_") for name in about["classes"]]
+        pictures |= {name: np.uint8(255) * (large[..., c] > limits[c]) for c, name in enumerate(names)}
         if not all(cv2.imwrite(str(args.out_dir / f"{path.stem}_{name}.png"), picture) for name, picture in pictures.items()):
             raise SystemExit(f"error: {args.out_dir} cannot be written")
         print(f"{path} -> {args.out_dir / path.stem}_*.png")

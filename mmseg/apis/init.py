@@ -14,9 +14,10 @@ from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import DefaultScope
 
+from mmseg.datasets.basesegdataset import drawn_palette
 from mmseg.engine.checkpoint import checkpoint_config, read_checkpoint
 from mmseg.engine.config import check_config, load_config, merge_options
-from mmseg.engine.dataset_info import dataset_metainfo, working_size
+from mmseg.engine.dataset_info import dataset_metainfo, trained_leaf, working_size
 from mmseg.engine.runner import load_weights
 from mmseg.models.segmentors.base import BaseSegmentor
 from mmseg.registry import MODELS
@@ -78,7 +79,7 @@ def init_model(
         target = resolve_device(None if device is None else str(device))
         loaded = read_checkpoint(checkpoint) if checkpoint is not None else None
         settings = _settings(config, checkpoint, loaded, cfg_options or {})
-        check_config(settings)
+        check_config(settings, loaders=())
         model: Any = revert_sync_batchnorm(build_model(settings))
         model.load_report = load_weights(model, loaded["state_dict"], str(checkpoint)) if loaded is not None else None
         meta: dict[str, Any] = (loaded or {}).get("meta") or {}
@@ -133,13 +134,16 @@ def _dataset_meta(meta: dict[str, Any], config: Config) -> dict[str, Any]:
     meta = {**meta, **{name.lower(): meta[name] for name in ("CLASSES", "PALETTE") if meta.get(name)}}
     if "classes" not in meta or "palette" not in meta:
         meta = dataset_metainfo(config)
+        own = (trained_leaf(config).settings.get("metainfo") or {}).get("palette")
+        if own is None and len(meta["palette"]) != len(meta["classes"]):
+            meta = {**meta, "palette": drawn_palette(len(meta["classes"]))}  # as the data set gives it to itself
     try:
         classes, palette = tuple(meta["classes"]), [tuple(colour) for colour in meta["palette"]]
-        sound = all(isinstance(name, str) and re.fullmatch(r"[^/\\:\x00-\x1f]{1,64}", name) for name in classes)
+        sound = all(isinstance(name, str) and re.fullmatch(r"[^\x00-\x1f]{1,64}", name) for name in classes)
         sound &= all(len(colour) == 3 and all(0 <= value <= 255 for value in colour) for colour in palette)
     except (TypeError, ValueError):
         sound = False
     if not sound or len(set(classes)) < len(classes) or not 0 < len(classes) < 256 or len(classes) != len(palette):
         raise UserError(f"classes and palette: got {reprlib.repr(meta['classes'])} and {reprlib.repr(meta['palette'])}, expected "
-                        "different names that can be parts of file names, and a colour (R, G, B) from 0 to 255 for each")
+                        "different names on one line each, and a colour (R, G, B) from 0 to 255 for each")
     return dict(classes=classes, palette=palette)

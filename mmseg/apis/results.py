@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -42,7 +43,7 @@ def result_paths(
     out_dir: str | Path, name: str, classes: Sequence[str], save_probabilities: bool = False, overlay: bool = True
 ) -> list[Path]:
     """The files of one photograph: index map, one mask a lesion, where wanted the overlay and the archive; JSON last."""
-    endings = ["_mask.png", *(f"_{lesion}.png" for lesion in classes)]
+    endings = ["_mask.png", *("_" + re.sub(r"[/\\:]", "_", lesion) + ".png" for lesion in classes)]
     endings += ["_overlay.png"] * overlay + [".npz"] * save_probabilities + [".json"]
     return [Path(out_dir, name + ending) for ending in endings]
 

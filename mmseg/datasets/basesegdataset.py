@@ -17,7 +17,7 @@ from mmseg.registry import DATASETS
 from mmseg.structures import IGNORE, SegDataSample
 from mmseg.utils.errors import UserError, nearest
 
-__all__ = ["BaseSegDataset"]
+__all__ = ["BaseSegDataset", "drawn_palette"]
 
 
 @DATASETS.register_module()
@@ -155,5 +155,10 @@ class BaseSegDataset(BaseDataset):
             colours = dict(zip(cls.METAINFO["classes"], cls.METAINFO["palette"], strict=True))
             palette = [colours[name] for name in classes]
         if palette is None:
-            palette = np.random.RandomState(42).randint(0, 255, (len(classes), 3)).tolist()
+            palette = drawn_palette(len(classes))
         return copy.deepcopy({**meta, "palette": palette})
+
+
+def drawn_palette(classes: int) -> list[list[int]]:
+    """Colours for classes that have none, the same each time."""
+    return np.random.RandomState(42).randint(0, 255, (classes, 3)).tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -192,7 +193,7 @@ def _decode(path: str | Path, flags: int) -> np.ndarray:
 
 def _check_regular(path: str | Path) -> None:
     """A pipe would be waited for, and a device read, without end."""
-    if Path(path).exists() and not Path(path).is_file():
+    if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113 (pathlib's raise where nothing may be asked)
         raise UserError(f"{path}: is a folder, a pipe or a device, expected a file")
 
 

@@ -122,7 +122,7 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") 
     checkpoint = load_plain(path, map_location)
     content = checkpoint if isinstance(checkpoint, dict) else {}
     if content and all(isinstance(value, torch.Tensor) for value in content.values()):
-        return dict(state_dict=content, meta={})
+        checkpoint = content = dict(state_dict=content, meta={})
     if "state_dict" not in content:
         raise UserError(f"{path}: got no 'state_dict', expected a checkpoint written by tools/train.py")
     weights, meta = checkpoint["state_dict"], checkpoint.get("meta", {})
@@ -130,7 +130,9 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = "cpu") 
     if not sound or not isinstance(meta, dict):
         raise UserError(f"{path}: 'state_dict' or 'meta' holds something else, expected a checkpoint written by tools/train.py")
     _check_plain(meta, path)
-    odd = [name for name, tensor in weights.items() if not _is_plain(tensor)]
+    raw = checkpoint.get("raw_state_dict") if isinstance(checkpoint.get("raw_state_dict"), dict) else {}
+    tensors = [*weights.items(), *((name, value) for name, value in raw.items() if isinstance(value, torch.Tensor))]
+    odd = [name for name, tensor in tensors if not _is_plain(tensor)]
     if odd:
         raise UserError(f"{path}: {odd[0]} is sparse, quantised, or larger than what is stored of it, expected a plain tensor")
     thresholds = {} if meta.get("thresholds") is None else meta["thresholds"]
@@ -227,6 +229,8 @@ def _foreign_types(value: Any, keys: tuple[str, ...]) -> Iterator[str]:
 
 
 def _is_ours(name: str, keys: tuple[str, ...]) -> bool:
-    if keys[-1] == "init_cfg" or keys[-2:-1] == ("init_cfg",):
+    if any(key.endswith("init_cfg") for key in keys):
         return find_class(WEIGHT_INITIALIZERS, name) is not None
-    return name in _LAYERS or name in MODELS.module_dict or name in TRANSFORMS.module_dict
+    if "train_transforms" in keys:
+        return name in TRANSFORMS.module_dict
+    return name in _LAYERS or name in MODELS.module_dict

@@ -8,16 +8,16 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
-from mmseg.compat.old_config import is_old, upgrade_config
+from mmseg.compat.old_config import OLD_KEYS, is_old, upgrade_config
 from mmseg.engine.preflight.config import config_findings, dig
 from mmseg.engine.preflight.finding import ERROR
-from mmseg.engine.preflight.keys import TOP_LEVEL_KEYS
+from mmseg.engine.preflight.keys import LOADERS, TOP_LEVEL_KEYS
 from mmseg.utils.errors import UserError, nearest
 
 __all__ = ["check_config", "load_config", "merge_options"]
@@ -55,7 +55,8 @@ def load_config(path: str | Path, cfg_options: dict[str, Any] | None = None, tel
             raise UserError(_fault(path, error)) from error
     options = dict(cfg_options or {})
     if _is_old(config):
-        merge_options(config, {key: options.pop(key) for key in list(options) if key.partition(".")[0] in config})
+        old = OLD_KEYS | set(config)
+        merge_options(config, {key: options.pop(key) for key in list(options) if key.partition(".")[0] in old})
         config, notes = upgrade_config(config)
         if tell:
             print(f"note: {path} is a config of mmsegmentation 0.x; translated:\n{notes}", file=sys.stderr)
@@ -121,13 +122,17 @@ def _misstep(config: Config, key: str) -> str:
     return ""
 
 
-def check_config(config: Config) -> None:
+def check_config(config: Config, loaders: Sequence[str] = LOADERS) -> None:
     """Tell every mistake in a configuration at once. All modules must be registered.
+
+    Args:
+        config: to be checked.
+        loaders: see :func:`~mmseg.engine.preflight.config.config_findings`.
 
     Raises:
         UserError: with one line a finding: key, what was got, what was expected or the nearest right name.
     """
-    findings = [str(finding) for finding in config_findings(config) if finding.severity == ERROR]
+    findings = [str(finding) for finding in config_findings(config, loaders) if finding.severity == ERROR]
     if findings:
         raise UserError(f"{config.filename or 'config'}:\n  " + "\n  ".join(findings))
 

@@ -16,6 +16,7 @@ from mmseg.apis import LesionInferencer, inference_model, init_model
 from mmseg.compat.export import metadata
 from mmseg.compat.model_card import model_card
 from mmseg.datasets.reading import read_image
+from mmseg.engine import check_config
 from mmseg.engine.checkpoint import read_checkpoint, write_checkpoint
 from mmseg.engine.dataset_info import working_size
 from mmseg.structures import LESIONS
@@ -84,6 +85,24 @@ def test_a_configuration_is_left_as_it_was(run_config: Callable[..., Config], tm
     assert model.working_size == (240, 160)
     with pytest.raises(UserError, match="--cfg-options does not fit"):
         init_model(config, None, "cpu", {"model.decode_head.7.channels": 1})
+
+
+def test_what_only_a_training_needs_is_not_asked_of_a_model(run_config: Callable[..., Config], tmp_path: Path) -> None:
+    """It may have been trained long ago, by a configuration that would be refused today."""
+    config = run_config(tmp_path, data_preprocessor__mean=[0.5, 0.5, 0.5], data_preprocessor__std=[0.2, 0.2, 0.2])
+    config.train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=3)
+    config.train_dataloader.persistent_workers = True
+    with pytest.raises(UserError, match=r"(?s)train_cfg\.type.*persistent_workers"):
+        check_config(config)
+    assert init_model(config, None, "cpu").dataset_meta["classes"] == LESIONS
+
+
+def test_classes_without_colours_get_some(run_config: Callable[..., Config], tmp_path: Path) -> None:
+    config = run_config(tmp_path)
+    config.train_dataloader.dataset = dict(type="BaseSegDataset", metainfo=dict(classes=("road", "clutter/background")))
+    config.train_dataloader.sampler = dict(type="InfiniteSampler")
+    meta = init_model(config, None, "cpu").dataset_meta
+    assert meta["classes"] == ("road", "clutter/background") and len(meta["palette"]) == 2
 
 
 def test_the_size_without_test_images(run_config: Callable[..., Config], tmp_path: Path) -> None:

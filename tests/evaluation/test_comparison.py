@@ -48,8 +48,8 @@ def pixels(pairs: Images, channel: int) -> tuple[np.ndarray, np.ndarray]:
 
 def test_against_loops(tmp_path: Path) -> None:
     pairs = [images(0.0), images(0.3)]
-    found = compare_tests(scored(tmp_path / "a", pairs[0]), scored(tmp_path / "b", pairs[1]), samples=200, seed=3)
-    draws = np.random.RandomState(3).multinomial(10, np.full(10, 0.1), 200)
+    found = compare_tests(scored(tmp_path / "a", pairs[0]), scored(tmp_path / "b", pairs[1]), samples=60, seed=3)
+    draws = np.random.RandomState(3).multinomial(10, np.full(10, 0.1), 60)
     for score, literal, tolerance in (("AP", average_precision_score, 5e-3), ("Dice", lambda t, p: f1_score(t, p > 0.5), 1e-9)):
         differences = np.array([[
             np.subtract(*(literal(*pixels([p for p, n in zip(of, counts, strict=True) for _ in range(n)], c))
@@ -68,22 +68,23 @@ def test_against_loops(tmp_path: Path) -> None:
 
 def test_how_hard_images_are_cancels_out(tmp_path: Path) -> None:
     """The scores' own intervals overlap; that of the difference lies above 0."""
-    found = compare_tests(scored(tmp_path / "a", images(0.0)), scored(tmp_path / "b", images(0.15)))["AP"]["mean"]
+    found = compare_tests(scored(tmp_path / "a", images(0.0)), scored(tmp_path / "b", images(0.15)), samples=200)["AP"]["mean"]
     assert found["interval"][0] > 0 and found["better"] == 1
-    same = compare_tests(tmp_path / "a", tmp_path / "a")["AP"]["mean"]
+    same = compare_tests(tmp_path / "a", tmp_path / "a", samples=10)["AP"]["mean"]
     assert (same["difference"], same["interval"], same["better"]) == (0, (0, 0), 0)
 
 
 def test_the_order_of_the_images_says_nothing(tmp_path: Path) -> None:
     one, other = images(0.0), images(0.3)
     names = [f"{i}.jpg" for i in range(10)]
-    straight = compare_tests(scored(tmp_path / "a", one), scored(tmp_path / "b", other))
-    turned = compare_tests(tmp_path / "a", scored(tmp_path / "c", other[::-1], names[::-1]))
+    straight = compare_tests(scored(tmp_path / "a", one), scored(tmp_path / "b", other), samples=10)
+    turned = compare_tests(tmp_path / "a", scored(tmp_path / "c", other[::-1], names[::-1]), samples=10)
     assert turned == straight
 
 
 def test_quantised_predictions_have_no_aupr11_to_compare(tmp_path: Path) -> None:
-    found = compare_tests(scored(tmp_path / "a", images(0.0)), scored(tmp_path / "b", images(0.3), quantised="8 bits"))
+    folders = scored(tmp_path / "a", images(0.0)), scored(tmp_path / "b", images(0.3), quantised="8 bits")
+    found = compare_tests(*folders, samples=10)
     assert set(found["AUPR11"].values()) == {None} and found["AP"]["MA"] is not None
 
 

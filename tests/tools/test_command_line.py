@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import os
@@ -58,6 +59,17 @@ class TestHelp:
         imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
         assert "argparse" in imported
         assert not imported & {"torch", "mmengine", "mmcv", "cv2", "numpy", "matplotlib"}
+
+
+def test_overrides_given_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They add up; of one key the last counts, with its spaces."""
+    monkeypatch.syspath_prepend(str(TOOLS))
+    import _cli
+
+    parser = argparse.ArgumentParser()
+    _cli.add_run_arguments(parser)
+    given = ["--cfg-options", "a=1", "work_dir=/a b", "--cfg-options", "work_dir=/c", "b='/d e'", "c=(1, 2)"]
+    assert _cli.options(parser.parse_args(given).cfg_options) == dict(a=1, work_dir="/c", b="/d e", c=(1, 2))
 
 
 class TestMistakes:

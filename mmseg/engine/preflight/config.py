@@ -13,6 +13,7 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 from mmseg.datasets.leaves import leaf_datasets
 from mmseg.engine.preflight.finding import ERROR, NOTE, WARNING, Finding
 from mmseg.engine.preflight.keys import LOADERS, key_findings
+from mmseg.engine.preflight.types import matches
 from mmseg.registry import LOOPS, PARAM_SCHEDULERS, find_class
 
 __all__ = ["config_findings", "dig", "pretrained_findings"]
@@ -31,13 +32,19 @@ _TOGETHER = {
 }
 
 
-def config_findings(config: Config) -> Iterator[Finding]:
-    """Everything that can be told without building anything. All modules must be registered."""
+def config_findings(config: Config, loaders: Sequence[str] = LOADERS) -> Iterator[Finding]:
+    """Everything that can be told without building anything. All modules must be registered.
+
+    Args:
+        config: to be checked.
+        loaders: those that will be used; none where only the model is built, of a configuration that may be of long ago.
+    """
     yield from key_findings(config)
     yield from _range_findings(config)
     yield from _together_findings(config)
-    yield from _loop_findings(config)
-    yield from _data_findings(config)
+    if "train_dataloader" in loaders:
+        yield from _loop_findings(config)
+    yield from _data_findings(config, loaders)
     yield from _schedule_findings(config)
     yield from _interval_findings(config)
     yield from _normalisation_findings(config)
@@ -88,20 +95,31 @@ def _loop_findings(config: Config) -> Iterator[Finding]:
         return
     found = find_class(LOOPS, loop.get("type"))
     by_epoch = inspect.isclass(found) and issubclass(found, EpochBasedTrainLoop)
-    if loop.get("type") is None or by_epoch:
+    if loop.get("type") is None and loop.get("by_epoch") is False and loop.get("max_iters") is not None:
+        yield Finding(WARNING, "train_cfg.type", "None", "'IterBasedTrainLoop'",
+                      "mmengine's own loop takes part: it is neither stopped nor resumed exactly")
+    elif loop.get("type") is None or by_epoch:
         yield Finding(ERROR, "train_cfg.type", f"{loop.get('type')!r}", "'IterBasedTrainLoop'",
                       "training is counted in iterations here: max_iters = epochs x images / batch")
     elif inspect.isclass(found) and issubclass(found, IterBasedTrainLoop) and loop.get("max_iters") is None:
         yield Finding(ERROR, "train_cfg.max_iters", "nothing", "a number of iterations")
 
 
-def _data_findings(config: Config) -> Iterator[Finding]:
-    """Masks of the size that their user needs, loaders that come to an end, and one working size."""
+def _data_findings(config: Config, loaders: Sequence[str]) -> Iterator[Finding]:
+    """Masks of the size that their user needs, loaders that torch can build and that come to an end, and one working size."""
     sizes = []
-    for loader in LOADERS:
+    for loader in loaders:
         settings, tests = config.get(loader), loader != "train_dataloader"
         if not isinstance(settings, dict):
             continue
+        for key in ("persistent_workers", "prefetch_factor"):
+            if settings.get(key) and not settings.get("num_workers"):
+                yield Finding(
+                    ERROR, f"{loader}.{key}", f"{settings[key]} without workers", "num_workers > 0", f"or leave {key} out")
+        if settings.get("shuffle"):
+            yield Finding(ERROR, f"{loader}.shuffle", "True beside the sampler", "nothing", "set sampler.shuffle instead")
+        if settings.get("sampler") is None:
+            yield Finding(ERROR, f"{loader}.sampler", "nothing", "such as dict(type='InfiniteSampler', shuffle=True)")
         if tests and dig(settings, "sampler.type") == "InfiniteSampler":
             yield Finding(ERROR, f"{loader}.sampler.type", "'InfiniteSampler'", "'DefaultSampler'", "it would never end")
         for leaf in leaf_datasets(settings.get("dataset"), f"{loader}.dataset"):
@@ -112,7 +130,8 @@ def _data_findings(config: Config) -> Iterator[Finding]:
             elif leaf.size is not None and bool(leaf.settings.get("test_mode")) != tests:
                 yield Finding(ERROR, f"{leaf.where}.test_mode", f"{leaf.settings.get('test_mode', False)}", f"{tests}",
                               "masks of the photograph's own size are for metrics, of the working size for training")
-            sizes.append((loader, leaf, tuple(sorted(leaf.size)) if isinstance(leaf.size, (list, tuple)) else leaf.size))
+            if leaf.size is None or matches(leaf.size, tuple[int, int]):  # else it is told as a value of the wrong type
+                sizes.append((loader, leaf, leaf.size and tuple(sorted(leaf.size))))
     trained = {size for loader, _, size in sizes if loader == "train_dataloader"}
     for loader, leaf, size in sizes:
         if trained and loader != "train_dataloader" and size not in trained:
@@ -204,8 +223,8 @@ def _normalisation_findings(config: Config) -> Iterator[Finding]:
     mean = dig(config, "data_preprocessor.mean")
     numbers = [v for part in (mean, std) if isinstance(part, (list, tuple)) for v in part if isinstance(v, (int, float))]
     if len(numbers) == 6 and max(numbers) <= 1 and any(mean):  # zeros and ones mean: not at all
-        yield Finding(ERROR, "data_preprocessor.mean", f"{list(mean)}", "numbers from 0 to 255, as std",
-                      "multiply both by 255, or let tools/dataset_statistics.py tell them")
+        yield Finding(WARNING, "data_preprocessor.mean", f"{list(mean)}", "numbers from 0 to 255, as std",
+                      "for a new training multiply both by 255, or let tools/dataset_statistics.py tell them")
 
 
 def pretrained_findings(config: Config) -> Iterator[Finding]:

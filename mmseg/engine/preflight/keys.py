@@ -56,6 +56,9 @@ _LAYER_KEYS = ("conv_cfg", "norm_cfg", "act_cfg")
 _OWN_KEYS = frozenset({"type", "_scope_", "priority", "_delete_"})
 """What a dictionary with a ``type`` may hold beside the arguments of its class."""
 
+_OF_INITIALISERS = frozenset({"override", "name"})
+"""What mmengine takes out of an initialiser's configuration before it builds it."""
+
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 
 _NEEDS_DICTIONARY = frozenset({
@@ -98,14 +101,6 @@ def _check_loader(loader: dict[str, Any], where: str) -> Iterator[Finding]:
             yield _unknown(f"{where}.{key}", f"a data loader takes no argument {key!r}", key, known)
         elif key in ("batch_size", "num_workers") and (value is None or not matches(value, int)):
             yield _wrong_type(f"{where}.{key}", value, int)
-    if not loader.get("num_workers"):
-        for key in ("persistent_workers", "prefetch_factor"):
-            if loader.get(key):
-                yield Finding(ERROR, f"{where}.{key}", f"{loader[key]} without workers", "num_workers > 0", f"or leave {key} out")
-    if loader.get("shuffle"):
-        yield Finding(ERROR, f"{where}.shuffle", "True beside the sampler", "nothing", "set sampler.shuffle instead")
-    if loader.get("sampler") is None:
-        yield Finding(ERROR, f"{where}.sampler", "nothing", "such as dict(type='InfiniteSampler', shuffle=True)")
     if not isinstance(loader.get("dataset"), dict):
         yield Finding(ERROR, f"{where}.dataset", f"{loader.get('dataset')!r:.60}", "a dictionary with a type")
 
@@ -138,11 +133,12 @@ def _check_typed(value: dict, where: str, registry: Registry | None) -> Iterator
     if accepted is None or where.rpartition(".")[2] in _LAYER_KEYS:
         return
     annotated = hints(found)
+    own_keys = _OWN_KEYS | (_OF_INITIALISERS if "init_cfg" in where else frozenset())
     for key, item in value.items():
         if key in accepted:
             if key in annotated and not matches(item, annotated[key]):
                 yield _wrong_type(f"{where}.{key}", item, annotated[key])
-        elif key not in _OWN_KEYS and not (where == "optim_wrapper" and key in ("paramwise_cfg", "constructor")):
+        elif key not in own_keys and not (where == "optim_wrapper" and key in ("paramwise_cfg", "constructor")):
             yield _unknown(f"{where}.{key}", f"{name} takes no argument {key!r}", key, accepted | {"type"})
 
 
