@@ -199,6 +199,10 @@ def checkpoint_config(checkpoint: dict[str, Any], path: str | Path) -> Config:
     wrong = next(_foreign_types(config, ()), None)
     if wrong:
         raise UserError(f"{path}: the configuration inside is refused, its {wrong} could run code; {_RIGHT_ONE}")
+    largest = max((_largest(config.get(key)) for key in _BUILT), default=0)
+    if largest > _MOST_CHANNELS:
+        raise UserError(f"{path}: the configuration inside is refused, it asks for a size of {largest}, expected at most "
+                        f"{_MOST_CHANNELS}; {_RIGHT_ONE}")
     try:
         return Config(config)
     except (KeyError, TypeError, ValueError, RecursionError) as error:
@@ -207,6 +211,9 @@ def checkpoint_config(checkpoint: dict[str, Any], path: str | Path) -> Config:
 
 _BUILT = ("model", "data_preprocessor")
 """What is built of a configuration inside a checkpoint."""
+
+_MOST_CHANNELS = 8192
+"""Of a layer, and of all other sizes: a network of more would fill the memory before its weights are looked at."""
 
 _LAYERS = frozenset({
     "BN", "BN1d", "BN2d", "SyncBN", "GN", "IN", "IN1d", "IN2d", "LN", "Conv", "Conv1d", "Conv2d", "Dropout", "DropPath", "ELU",
@@ -226,6 +233,13 @@ def _foreign_types(value: Any, keys: tuple[str, ...]) -> Iterator[str]:
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, item in inner:
         yield from _foreign_types(item, (*keys, str(key)))
+
+
+def _largest(value: Any) -> int:
+    """The largest whole number below a value."""
+    if isinstance(value, (dict, list)):
+        return max(map(_largest, value.values() if isinstance(value, dict) else value), default=0)
+    return abs(value) if isinstance(value, int) else 0
 
 
 def _is_ours(name: str, keys: tuple[str, ...]) -> bool:

@@ -8,8 +8,12 @@ from mmengine.config import Config
 
 from mmseg.datasets import LesionDataset
 from mmseg.datasets.leaves import Leaf, leaf_datasets
+from mmseg.utils.errors import UserError
 
 __all__ = ["dataset_is_known", "dataset_metainfo", "trained_leaf", "trains_on_lesions", "working_size"]
+
+_MOST_PIXELS = 2**27
+"""Of a photograph as the network sees it."""
 
 
 def _first_leaf(config: Config, *loaders: str) -> Leaf | None:
@@ -49,7 +53,16 @@ def trains_on_lesions(config: Config) -> bool:
 
 def working_size(config: Config) -> tuple[int, int] | None:
     """The box ``(width, height)`` into which photographs are scaled for the network: that of the test images, or where a
-    configuration tests on none of those it validates or trains on. None where the network takes photographs as they are."""
+    configuration tests on none of those it validates or trains on. None where the network takes photographs as they are.
+
+    Raises:
+        UserError: it is too large for any network.
+    """
     leaf = _first_leaf(config, "test_dataloader", "val_dataloader", "train_dataloader")
     size = leaf.size if leaf else None
-    return None if size is None else (int(size[0]), int(size[1]))
+    if size is None:
+        return None
+    if size[0] * size[1] > _MOST_PIXELS:
+        where = f"{leaf.where}.size" if leaf else "size"
+        raise UserError(f"{where}: got {tuple(size)}, expected at most {_MOST_PIXELS / 1e6:.0f} million pixels")
+    return int(size[0]), int(size[1])

@@ -232,6 +232,25 @@ def test_modules_of_a_name_are_not_imported(
     assert not {"stranger_module", "stranger_scope"} & set(sys.modules)
 
 
+@pytest.mark.parametrize(("place", "value", "message"), [
+    ("model.backbone.base_channels", 2**20, "it asks for a size of 1048576, expected at most 8192"),
+    ("test_dataloader.dataset.size", [60000, 60000], "expected at most 134 million pixels"),
+    ("model.test_cfg.flips", ["horizontal"] * 1000, "test_cfg.flips: got 1000, of which some are the same"),
+])
+def test_sizes_that_fill_the_memory(place: str, value: Any, message: str, trained: Path, tmp_path: Path) -> None:
+    checkpoint = read_checkpoint(trained)
+    config = json.loads(checkpoint["meta"]["config_json"])
+    *keys, last = place.split(".")
+    inner = config
+    for key in keys:
+        inner = inner[key]
+    inner[last] = value
+    checkpoint["meta"]["config_json"] = json.dumps(config)
+    write_checkpoint(checkpoint, tmp_path / "a.pth")
+    with pytest.raises(UserError, match=message):
+        init_model(None, tmp_path / "a.pth")
+
+
 def test_parts_of_parts(trained: Path, tmp_path: Path) -> None:
     """A kilobyte that holds 10 to the power of 30 parts, by references, is refused before anybody writes them out."""
     nested: list[Any] = ["x"] * 10

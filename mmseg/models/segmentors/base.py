@@ -265,6 +265,9 @@ def _check_test_cfg(test_cfg: ConfigType) -> None:
         if crop is None or stride is None or any(not 0 < s <= c for s, c in zip(stride, crop, strict=True)):
             raise ValueError(f"test_cfg: got crop_size={crop}, stride={stride}, expected for mode='slide' two (height, width) "
                              "pairs with 0 < stride <= crop_size, so that the crops cover the image")
-    unknown = set(test_cfg.get("flips") or ()) - set(_FLIPS)
+    flips = test_cfg.get("flips") or ()
+    unknown = set(flips) - set(_FLIPS)
+    if len(set(flips)) < len(flips):
+        raise ValueError(f"test_cfg.flips: got {len(flips)}, of which some are the same, expected each once")
     if unknown:
         raise ValueError(f"test_cfg.flips: got {sorted(unknown)}, expected any of {sorted(_FLIPS)}")
