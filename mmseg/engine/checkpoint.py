@@ -196,10 +196,11 @@ def checkpoint_config(checkpoint: dict[str, Any], path: str | Path) -> Config:
     config = embedded_config(checkpoint, path)
     if config is None:
         raise UserError(f"{path}: the checkpoint carries no configuration; {_RIGHT_ONE}")
-    wrong = next(_foreign_types(config, ()), None)
+    wrong = next(_foreign_types(config), None)
     if wrong:
         raise UserError(f"{path}: the configuration inside is refused, its {wrong} could run code; {_RIGHT_ONE}")
-    largest = max((_largest(config.get(key)) for key in _BUILT), default=0)
+    built = (value for key in _BUILT for _, value in _parts(config.get(key)))
+    largest = max((abs(value) for value in built if isinstance(value, int)), default=0)
     if largest > _MOST_CHANNELS:
         raise UserError(f"{path}: the configuration inside is refused, it asks for a size of {largest}, expected at most "
                         f"{_MOST_CHANNELS}; {_RIGHT_ONE}")
@@ -222,24 +223,23 @@ _LAYERS = frozenset({
 """Of mmengine's and mmcv's; ``ConvModule`` is not among them, whose ``padding_mode`` is a hidden ``type``."""
 
 
-def _foreign_types(value: Any, keys: tuple[str, ...]) -> Iterator[str]:
-    """Every ``type`` and ``_scope_`` below a value that may not stand there, as ``key 'name'``."""
-    if isinstance(value, dict):
+def _parts(value: Any, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """A value of JSON's and everything below it, with the keys that lead there."""
+    yield keys, value
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from _parts(item, (*keys, str(key)))
+
+
+def _foreign_types(config: dict[str, Any]) -> Iterator[str]:
+    """Every ``type`` and ``_scope_`` that may not stand there, as ``key 'name'``."""
+    for keys, value in _parts(config):
+        if not isinstance(value, dict):
+            continue
         name, scope = value.get("type"), value.get("_scope_", "mmseg")
         if scope not in ("mmseg", "mmengine"):
             yield f"_scope_ {scope!r}"
         if isinstance(name, str) and ("." in name or (keys[:1] and keys[0] in _BUILT and not _is_ours(name, keys))):
             yield f"type {name!r}"
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, item in inner:
-        yield from _foreign_types(item, (*keys, str(key)))
-
-
-def _largest(value: Any) -> int:
-    """The largest whole number below a value."""
-    if isinstance(value, (dict, list)):
-        return max(map(_largest, value.values() if isinstance(value, dict) else value), default=0)
-    return abs(value) if isinstance(value, int) else 0
 
 
 def _is_ours(name: str, keys: tuple[str, ...]) -> bool:
