@@ -133,36 +133,11 @@ def segment_files(
             probabilities that would be lost.
     """
     from mmseg.apis.inferencer import load_photograph
-    from mmseg.apis.results import is_complete, result_paths, write_results
+    from mmseg.apis.results import write_results
 
     meta: dict[str, Any] = inferencer.model.checkpoint_meta
     about: dict[str, Any] = {key: meta[key] for key in ("iter", "init", "metrics", "versions") if key in meta}
-    settings = [fingerprint(inferencer), save_probabilities]
-    exact = settings[0] if inferencer.dtype == "float32" else fingerprint(inferencer, "float32")  # as probabilities are written
-    if Path(out_dir).resolve() in {path.parent.resolve() for path in files}:
-        raise UserError(f"out_dir: got {out_dir}, expected another folder than that of the photographs: results would stand "
-                        "among them, and the next time be taken for some")
-    outcome, todo, others = Outcome(), [], []
-    for path, name in list(zip(files, output_names(files), strict=True))[share[0] :: share[1]]:
-        made_from = dict(photograph=_identity(path), settings=settings)
-        paths = result_paths(out_dir, name, inferencer.classes, save_probabilities, overlay)
-        longest = max(len(os.fsencode(path.name)) for path in paths)
-        if longest > _NAME_BYTES:
-            print(f"error: {path}: the names of its results would have {longest} bytes, at most {_NAME_BYTES} are possible; "
-                  "give it a shorter name", file=sys.stderr)
-            outcome.failed.append(str(path))
-            continue
-        with_probabilities = {**made_from, "settings": [exact, True]}  # which are one file more, and do no harm
-        if not overwrite and (is_complete(paths, made_from) or is_complete(paths, with_probabilities)):
-            outcome.kept += 1
-            continue
-        todo.append((path, name, made_from))
-        others += [] if overwrite else _in_the_way(out_dir, name, path, inferencer.classes, save_probabilities)
-    if others:
-        more = f"\n  and {len(others) - 5} more" if len(others) > 5 else ""
-        raise UserError(f"{out_dir}: holds results of other photographs, or other files, of the same name, or "
-                        "probabilities, which would be lost; name another out_dir (--out-dir), or replace them (--overwrite):\n  "
-                        + "\n  ".join(others[:5]) + more)
+    todo, outcome = _plan(inferencer, files, out_dir, save_probabilities, overwrite, share, overlay)
     if outcome.kept:
         print(f"{outcome.kept} photographs are done already, by the same checkpoint and settings", flush=True)
     start = time.monotonic()
@@ -184,6 +159,51 @@ def segment_files(
         left = (time.monotonic() - start) / done * (len(todo) - done)
         print(f"[{done}/{len(todo)}] {todo[done - 1][0].name}, {left:.0f} s left", flush=True)
     return outcome
+
+
+_Task = tuple[Path, str, dict[str, Any]]
+"""A photograph, the name of its results, and what they are made from."""
+
+
+def _plan(
+    inferencer: LesionInferencer, files: Sequence[Path], out_dir: str | Path, save_probabilities: bool, overwrite: bool,
+    share: tuple[int, int], overlay: bool,
+) -> tuple[list[_Task], Outcome]:
+    """What is left to do, and what became of the other photographs; for the arguments see :func:`segment_files`.
+
+    Raises:
+        UserError: something would be lost.
+    """
+    from mmseg.apis.results import is_complete, result_paths
+
+    settings = [fingerprint(inferencer), save_probabilities]
+    exact = settings[0] if inferencer.dtype == "float32" else fingerprint(inferencer, "float32")  # as probabilities are written
+    if Path(out_dir).resolve() in {path.parent.resolve() for path in files}:
+        raise UserError(f"out_dir: got {out_dir}, expected another folder than that of the photographs: results would stand "
+                        "among them, and the next time be taken for some")
+    outcome, others = Outcome(), []
+    todo: list[_Task] = []
+    for path, name in list(zip(files, output_names(files), strict=True))[share[0] :: share[1]]:
+        made_from = dict(photograph=_identity(path), settings=settings)
+        paths = result_paths(out_dir, name, inferencer.classes, save_probabilities, overlay)
+        longest = max(len(os.fsencode(path.name)) for path in paths)
+        if longest > _NAME_BYTES:
+            print(f"error: {path}: the names of its results would have {longest} bytes, at most {_NAME_BYTES} are possible; "
+                  "give it a shorter name", file=sys.stderr)
+            outcome.failed.append(str(path))
+            continue
+        with_probabilities = {**made_from, "settings": [exact, True]}  # which are one file more, and do no harm
+        if not overwrite and is_complete(paths, made_from, with_probabilities):
+            outcome.kept += 1
+            continue
+        todo.append((path, name, made_from))
+        others += [] if overwrite else _in_the_way(out_dir, name, path, inferencer.classes, save_probabilities)
+    if others:
+        more = f"\n  and {len(others) - 5} more" if len(others) > 5 else ""
+        raise UserError(f"{out_dir}: holds results of other photographs, or other files, of the same name, or "
+                        "probabilities, which would be lost; name another out_dir (--out-dir), or replace them (--overwrite):\n  "
+                        + "\n  ".join(others[:5]) + more)
+    return todo, outcome
 
 
 def _in_the_way(out_dir: str | Path, name: str, path: Path, classes: Sequence[str], save_probabilities: bool) -> list[str]:

@@ -48,15 +48,15 @@ def result_paths(
     return [Path(out_dir, name + ending) for ending in endings]
 
 
-def is_complete(paths: Sequence[Path], made_from: dict[str, Any]) -> bool:
+def is_complete(paths: Sequence[Path], *made_from: dict[str, Any]) -> bool:
     """Whether :func:`write_results` has written all of these files, from the same photograph, weights and settings.
 
     Args:
         paths: from :func:`result_paths`.
-        made_from: as given to :func:`write_results`.
+        *made_from: as given to :func:`write_results`; any of them will do.
     """
     report = _report(paths[-1])
-    return isinstance(report, dict) and report.get("made_from") == made_from and all(path.is_file() for path in paths)
+    return isinstance(report, dict) and report.get("made_from") in made_from and all(path.is_file() for path in paths)
 
 
 def _report(path: Path) -> Any:
