@@ -126,11 +126,10 @@ class ScoreHistogram:
     def counts_above(self) -> np.ndarray:
         """Exact counts of ``p > t`` for every threshold: int64 ``(thresholds, 2)``, lesion pixels and all pixels."""
         self.merge()
-        above = self.unresolved.flip(1).cumsum(1).flip(1)
-        above = torch.nn.functional.pad(above, (0, 1))[:, _bins(self.thresholds) + 1]
         resolved = torch.stack([self.counts * (1 - (self.keys & 1)), self.counts * (self.keys & 1)])
-        resolved = torch.nn.functional.pad(resolved.flip(1).cumsum(1).flip(1), (0, 1))
-        above = above + resolved[:, torch.searchsorted(self.keys, self.thresholds * 2 + 2)]
+        first = torch.searchsorted(self.keys, self.thresholds * 2 + 2)
+        resolved_below = torch.nn.functional.pad(resolved.cumsum(1), (1, 0))[:, first]
+        above = _above(self.unresolved)[:, _bins(self.thresholds)] + resolved.sum(1, keepdim=True) - resolved_below
         return torch.stack([above[1], above.sum(0)], dim=1).cpu().numpy()
 
     def best_dice(self) -> tuple[float, float] | None:
@@ -139,7 +138,7 @@ class ScoreHistogram:
         """
         self.merge()
         total = self._by_bin()
-        other, lesion = total.flip(1).cumsum(1).flip(1)[:, 1:].double()  # without bin 0, which all pixels are in or above
+        other, lesion = _above(total)[:, :-1].double()  # of bins 1 and up: all pixels are in bin 0 or above
         if not total[1].any():
             return None
         dice = 2 * lesion / (lesion + other + total[1].sum())
@@ -202,8 +201,7 @@ class ScoreHistogram:
 
     def _heavy(self, total: Tensor, lesion: Tensor) -> Tensor:
         """Which bins must be resolved, for counts ``(BINS,)``: bool ``(BINS,)``."""
-        above = total.flip(0).cumsum(0).flip(0) - total
-        heavy = (total > EPSILON * above) | (lesion > DELTA * lesion.sum())
+        heavy = (total > EPSILON * _above(total)) | (lesion > DELTA * lesion.sum())
         heavy[_bins(self.thresholds)] = True
         return heavy
 
@@ -214,6 +212,11 @@ class ScoreHistogram:
         self.unresolved = torch.where(heavy, self.unresolved, total)
         keep = heavy[_bins(self.keys >> 1)]
         self.keys, self.counts = self.keys[keep], self.counts[keep]
+
+
+def _above(counts: Tensor) -> Tensor:
+    """How many lie in the bins above each one; ``(..., BINS)``."""
+    return counts.sum(-1, keepdim=True) - counts.cumsum(-1)
 
 
 def _bits(probabilities: Tensor) -> Tensor:

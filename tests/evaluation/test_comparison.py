@@ -42,13 +42,25 @@ def scored(folder: Path, pairs: Images, names: list[str] | None = None, quantise
     return folder
 
 
+@pytest.fixture(scope="module")
+def dull(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A test of ``images(0.0)``; read only."""
+    return scored(tmp_path_factory.mktemp("dull"), images(0.0))
+
+
+@pytest.fixture(scope="module")
+def sharp(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A test of ``images(0.3)``; read only."""
+    return scored(tmp_path_factory.mktemp("sharp"), images(0.3))
+
+
 def pixels(pairs: Images, channel: int) -> tuple[np.ndarray, np.ndarray]:
     return tuple(np.concatenate([pair[i][channel].ravel() for pair in pairs]) for i in (1, 0))  # type: ignore[return-value]
 
 
-def test_against_loops(tmp_path: Path) -> None:
+def test_against_loops(dull: Path, sharp: Path) -> None:
     pairs = [images(0.0), images(0.3)]
-    found = compare_tests(scored(tmp_path / "a", pairs[0]), scored(tmp_path / "b", pairs[1]), samples=60, seed=3)
+    found = compare_tests(dull, sharp, samples=60, seed=3)
     draws = np.random.RandomState(3).multinomial(10, np.full(10, 0.1), 60)
     for score, literal, tolerance in (("AP", average_precision_score, 5e-3), ("Dice", lambda t, p: f1_score(t, p > 0.5), 1e-9)):
         differences = np.array([[
@@ -66,25 +78,22 @@ def test_against_loops(tmp_path: Path) -> None:
         assert found[score]["SE"] is None  # it occurs in no image
 
 
-def test_how_hard_images_are_cancels_out(tmp_path: Path) -> None:
+def test_how_hard_images_are_cancels_out(dull: Path, tmp_path: Path) -> None:
     """The scores' own intervals overlap; that of the difference lies above 0."""
-    found = compare_tests(scored(tmp_path / "a", images(0.0)), scored(tmp_path / "b", images(0.15)), samples=200)["AP"]["mean"]
+    found = compare_tests(dull, scored(tmp_path, images(0.15)), samples=200)["AP"]["mean"]
     assert found["interval"][0] > 0 and found["better"] == 1
-    same = compare_tests(tmp_path / "a", tmp_path / "a", samples=10)["AP"]["mean"]
+    same = compare_tests(dull, dull, samples=10)["AP"]["mean"]
     assert (same["difference"], same["interval"], same["better"]) == (0, (0, 0), 0)
 
 
-def test_the_order_of_the_images_says_nothing(tmp_path: Path) -> None:
-    one, other = images(0.0), images(0.3)
+def test_the_order_of_the_images_says_nothing(dull: Path, sharp: Path, tmp_path: Path) -> None:
     names = [f"{i}.jpg" for i in range(10)]
-    straight = compare_tests(scored(tmp_path / "a", one), scored(tmp_path / "b", other), samples=10)
-    turned = compare_tests(tmp_path / "a", scored(tmp_path / "c", other[::-1], names[::-1]), samples=10)
-    assert turned == straight
+    turned = scored(tmp_path, images(0.3)[::-1], names[::-1])
+    assert compare_tests(dull, turned, samples=10) == compare_tests(dull, sharp, samples=10)
 
 
-def test_quantised_predictions_have_no_aupr11_to_compare(tmp_path: Path) -> None:
-    folders = scored(tmp_path / "a", images(0.0)), scored(tmp_path / "b", images(0.3), quantised="8 bits")
-    found = compare_tests(*folders, samples=10)
+def test_quantised_predictions_have_no_aupr11_to_compare(dull: Path, tmp_path: Path) -> None:
+    found = compare_tests(dull, scored(tmp_path, images(0.3), quantised="8 bits"), samples=10)
     assert set(found["AUPR11"].values()) == {None} and found["AP"]["MA"] is not None
 
 
@@ -93,23 +102,20 @@ def test_quantised_predictions_have_no_aupr11_to_compare(tmp_path: Path) -> None
     (images(0.0), [f"x{i}.jpg" for i in range(10)], "tests of different images"),
     (images(0.0, seed=1), None, "tests of different masks"),
 ])
-def test_other_images(tmp_path: Path, other: Images, names: list[str] | None, message: str) -> None:
-    scored(tmp_path / "a", images(0.0))
+def test_other_images(dull: Path, tmp_path: Path, other: Images, names: list[str] | None, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        compare_tests(tmp_path / "a", scored(tmp_path / "b", other, names))
+        compare_tests(dull, scored(tmp_path, other, names))
 
 
-def test_folders_that_are_no_tests(tmp_path: Path) -> None:
-    scored(tmp_path / "a", images(0.0))
-    shutil.copytree(tmp_path / "a", tmp_path / "b")
+def test_folders_that_are_no_tests(dull: Path, tmp_path: Path) -> None:
+    shutil.copytree(dull, tmp_path / "b")
     (tmp_path / "b/counts.npz").write_bytes(b"PK damaged")
     for folder in (tmp_path / "b", tmp_path / "none"):
         with pytest.raises(UserError, match=r"counts\.npz: cannot be read .*: test again"):
-            compare_tests(tmp_path / "a", folder)
+            compare_tests(dull, folder)
 
 
-def test_counts_that_would_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    scored(tmp_path / "a", images(0.0))
+def test_counts_that_would_fill_the_memory(dull: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mmseg.evaluation.comparison._MOST_BYTES", 1000)
     with pytest.raises(UserError, match="it would take more than"):
-        compare_tests(tmp_path / "a", tmp_path / "a")
+        compare_tests(dull, dull)
