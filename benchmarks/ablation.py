@@ -24,6 +24,7 @@ from _record import processor, write_record
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 ABOUT = "about.json"
+RAW = "raw.pth"
 TEST_SIZE = "test_dataloader.dataset.size"
 UNIFORM = "data_preprocessor.train_transforms.0.lesion_prob=0"
 
@@ -38,6 +39,7 @@ class Row:
         options: of the training, for ``--cfg-options``.
         seed: of weights, order and augmentation.
         trained: name of the row whose training is scored; default: its own.
+        raw: whether to score the trained weights of a training that averages them: averaging changes nothing in what is trained.
         test_options: of ``tools/test.py``.
     """
 
@@ -46,6 +48,7 @@ class Row:
     options: tuple[str, ...] = ()
     seed: int = 0
     trained: str = ""
+    raw: bool = False
     test_options: tuple[str, ...] = ()
 
     @property
@@ -72,7 +75,7 @@ class Row:
 
     def test(self, folder: Path) -> list[str]:
         """The command that scores its last iteration."""
-        checkpoint, own = self.run(folder) / "latest.pth", folder / self.key
+        checkpoint, own = self.run(folder) / (RAW if self.raw else "latest.pth"), folder / self.key
         where = ["--work-dir", str(own), "--out", str(own / "test")]
         return ["tools/test.py", self._path, str(checkpoint), *where, *self.test_options]
 
@@ -85,8 +88,8 @@ ROWS = (
     Row("sdcnetplus", "sdcnet/sdcnetplus_r18-d8"),
     Row("isdnet", "isdnet/isdnet_r18-d8"),
     Row("softmax", "isdnet/isdnet_r18-d8_softmax", (UNIFORM,), seed=1),
-    Row("sdcnetplus", "sdcnet/sdcnetplus_r18-d8", seed=1),
     Row("ema", "sdcnet/sdcnetplus_r18-d8_ema", seed=1),
+    Row("sdcnetplus", "sdcnet/sdcnetplus_r18-d8_ema", seed=1, trained="ema", raw=True),
     Row("flips", "sdcnet/sdcnetplus_r18-d8", trained="sdcnetplus", test_options=("--tta",)),
     Row("larger", "sdcnet/sdcnetplus_r18-d8", trained="sdcnetplus", test_options=("--cfg-options", f"{TEST_SIZE}=(2160,1440)")),
     Row("smaller", "sdcnet/sdcnetplus_r18-d8", trained="sdcnetplus", test_options=("--cfg-options", f"{TEST_SIZE}=(1080,720)")),
@@ -97,6 +100,14 @@ COLUMNS = {
     "mean Dice": ("mean", "Dice"), "mean IoU": ("mean", "IoU"),
 }
 """Head of a column, and its place in metrics.json."""
+
+
+def write_raw(row: Row, folder: Path) -> None:
+    """A checkpoint of the weights that were trained, beside that of their averages."""
+    from mmseg.engine.checkpoint import read_checkpoint, write_checkpoint
+
+    checkpoint = read_checkpoint(row.run(folder) / "latest.pth")
+    write_checkpoint(dict(state_dict=checkpoint["raw_state_dict"], meta=checkpoint["meta"]), row.run(folder) / RAW)
 
 
 def scores(row: Row, folder: Path) -> dict[str, dict[str, float]] | None:
@@ -158,8 +169,12 @@ def main() -> None:
         if args.list:
             print(*(" ".join(["python", *command]) for command in commands), sep="\n")
         elif scores(row, args.folder) is None:
-            for command in commands[row.is_trained(args.folder) :]:
-                subprocess.run([sys.executable, *command], cwd=ROOT, check=True)
+            train, test = commands
+            if not row.is_trained(args.folder):
+                subprocess.run([sys.executable, *train], cwd=ROOT, check=True)
+            if row.raw:
+                write_raw(row, args.folder)
+            subprocess.run([sys.executable, *test], cwd=ROOT, check=True)
             (args.folder / row.key / "test" / ABOUT).write_text(json.dumps(about(), indent=2) + "\n")
     if not args.list:
         print(table(args.folder))

@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from mmseg.engine.checkpoint import read_checkpoint, write_checkpoint
 
 ROOT = Path(__file__).parents[2]
 
@@ -59,11 +62,18 @@ def test_a_training_that_was_scored_is_only_scored_again(tmp_path: Path, monkeyp
     import ablation
 
     started: list[str] = []
+    tested: list[torch.Tensor] = []
+    averaged, trained = torch.zeros(1), torch.ones(1)
 
     def start(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
         if command[0] != "git":
             started.append(command[1])
+        if command[1] == "tools/train.py":
+            path = Path(command[command.index("--work-dir") + 1], "latest.pth")
+            path.parent.mkdir(exist_ok=True)
+            write_checkpoint(dict(state_dict=dict(w=averaged), raw_state_dict=dict(w=trained), meta={}), path)
         if command[1] == "tools/test.py":
+            tested.append(read_checkpoint(command[3])["state_dict"]["w"])
             out = Path(command[command.index("--out") + 1])
             out.mkdir(parents=True)
             scores = dict.fromkeys(("AP", "Dice", "IoU"), 0.5)
@@ -71,8 +81,9 @@ def test_a_training_that_was_scored_is_only_scored_again(tmp_path: Path, monkeyp
         return subprocess.CompletedProcess(command, 0, stdout="")
 
     monkeypatch.setattr(ablation.subprocess, "run", start)
-    for row in ("flips", "sdcnetplus", "smaller"):
+    for row in ("flips", "sdcnetplus", "smaller", "ema"):
         monkeypatch.setattr(sys, "argv", ["ablation.py", "--rows", row, "--folder", str(tmp_path)])
         ablation.main()
-    # flips: not scored before; sdcnetplus, two seeds; smaller: what sdcnetplus has trained
-    assert started == ["tools/train.py", "tools/test.py"] * 3 + ["tools/test.py"]
+    # flips: not scored before; sdcnetplus, two seeds; smaller: what sdcnetplus has trained; ema: scored under its own name now
+    assert started == ["tools/train.py", "tools/test.py"] * 3 + ["tools/test.py"] + ["tools/train.py", "tools/test.py"]
+    assert tested == [averaged, averaged, trained, averaged, averaged]

@@ -205,6 +205,13 @@ def test_the_best_checkpoint_is_as_exact_as_any(run_config: MakeConfig, tmp_path
 
 
 class TestAverages:
+    def test_averaging_changes_nothing_in_what_is_trained(self, run_config: MakeConfig, whole: Path, tmp_path: Path) -> None:
+        train(run_config(tmp_path, custom_hooks=[EMA]))
+        averaged, plain = (read_checkpoint(folder / "iter_4.pth") for folder in (tmp_path, whole))
+        assert differences(averaged["raw_state_dict"], plain["state_dict"]) == []
+        assert differences(averaged["state_dict"], plain["state_dict"]) != []
+        assert differences(averaged["rng"], plain["rng"]) == []
+
     def test_testing_uses_them_and_training_without_the_hook_says_what_it_drops(
         self, run_config: MakeConfig, tmp_path: Path
     ) -> None:
