@@ -144,7 +144,7 @@ def _pictures(lesions: Sequence[str], rows: Sequence[dict], pictures: ReportPict
     key = "".join(f'<span style="background:rgb{ERROR_COLOURS[kind]}"></span>{name}' for kind, name in names.items())
     parts = [
         f"<p class=key>Error view:{key}</p><p class=note>Images that have the lesion, by Dice at p &gt; 0.5. The pictures are "
-        "reduced; a pixel is coloured where a quarter of it is predicted or true.</p>"
+        "reduced; a pixel is coloured where a quarter of it is predicted or true. Enlarge one to see small lesions.</p>"
     ]
     for lesion in lesions:
         mine = [row for row in rows if row["lesion"] == lesion and row["Dice"] and row["image"] in pictures.photographs]
@@ -169,6 +169,7 @@ def _figure(group: str, row: dict, channel: int, pictures: ReportPictures) -> st
         f'<label><input type=radio name="{escape(group)}" value={view}{" checked" if view == "error" else ""}>{view}</label>'
         for view in _VIEWS
     )
+    buttons += "<label class=large><input type=checkbox>enlarge</label>"
     return (
         f'<figure><div class=stack><img alt="{escape(name)}" src="{_data(pictures.photographs[name], "jpeg")}">{layers}</div>'
         f"<div class=views>{buttons}</div><figcaption>{escape(name)}: Dice {100 * float(row['Dice']):.1f}, "

@@ -30,6 +30,7 @@ figure { margin: 0; } figcaption { font-size: 0.9em; } .stack { position: relati
 .views label:has(:focus-visible) { outline: 2px solid var(--curve); outline-offset: 2px; }
 figure:has([value=truth]:checked) .truth, figure:has([value=prediction]:checked) .prediction,
 figure:has([value=error]:checked) .error { display: block; }
+.views .large { margin-left: auto; } figure:has(.large :checked) { grid-column: 1 / -1; }
 .key span { display: inline-block; width: 0.9em; height: 0.9em; margin: 0 4px 0 14px; border: 1px solid #0008; }
 pre { background: var(--soft); padding: 10px; overflow-x: auto; font-size: 0.85em; }
 """

@@ -17,8 +17,8 @@ ERROR_COLOURS = {"TP": (86, 180, 233), "FP": (240, 228, 66), "FN": (204, 121, 16
 _CODES = {"FP": 1, "FN": 2, "TP": 3}
 _VIEWS = {"truth": ("TP", "FN"), "prediction": ("TP", "FP"), "error": ("TP", "FP", "FN")}
 
-WIDTH = 800
-"""Of the pictures, in pixels."""
+WIDTH = 1140
+"""Of the pictures, in pixels: that of the page, on which one can be enlarged."""
 
 LEAST_SHARE = 0.25
 """A pixel of the reduced picture is coloured where at least this share of its area is predicted or true."""

@@ -151,13 +151,16 @@ addEventListener("load", () => {
   heads[dice].click(); const down = column();
   const figure = document.querySelector("figure"), shown = {};
   const visible = image => getComputedStyle(image).display !== "none";
-  for (const button of figure.querySelectorAll("input")) {
+  for (const button of figure.querySelectorAll("input[type=radio]")) {
     button.click();
     shown[button.value] = [...figure.querySelectorAll("img.layer")].filter(visible).map(image => image.className);
   }
+  const small = figure.offsetWidth;
+  figure.querySelector(".large input").click();
+  const enlarged = figure.offsetWidth / small;
   const pictures = [...document.images].every(image => image.complete && image.naturalWidth > 0);
   const out = document.createElement("output");
-  out.textContent = JSON.stringify({up, down, shown, pictures, wide: document.documentElement.scrollWidth - innerWidth});
+  out.textContent = JSON.stringify({up, down, shown, enlarged, pictures, wide: document.documentElement.scrollWidth - innerWidth});
   document.body.append(out);
 });
 </script></body>"""
@@ -189,6 +192,7 @@ def test_in_a_browser(page: str, chromium: str, tmp_path: Path) -> None:
     assert found["down"][: len(up)] == [f"{value:.4f}" for value in reversed(up)]
     assert found["up"][len(up):] == found["down"][len(up):] == [""] * 7  # n/a stays at the end
     assert found["shown"] == {"photograph": [], **{view: [f"layer {view}"] for view in ("truth", "prediction", "error")}}
+    assert found["enlarged"] > 2.5  # three stand in a row of this window
     assert found["pictures"] is True
     assert found["wide"] <= 0
 
