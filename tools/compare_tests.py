@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from _cli import UserError, exit_on_user_error
+from _cli import UserError, exit_on_user_error, make_folder
 
 
 def parse_args() -> argparse.Namespace:
@@ -24,9 +24,11 @@ def parse_args() -> argparse.Namespace:
 def line(name: str, found: dict[str, Any] | None) -> str:
     if found is None:
         return f"{name:<14}{'n/a':>8}"
+    scores = f"{name:<14}{100 * found['first']:>8.2f}{100 * found['second']:>9.2f}{100 * found['difference']:>+12.2f}"
+    if found["interval"] is None:
+        return f"{scores}   n/a: in one image only"
     low, high = found["interval"]
-    return (f"{name:<14}{100 * found['first']:>8.2f}{100 * found['second']:>9.2f}{100 * found['difference']:>+12.2f}"
-            f"   {100 * low:>+7.2f} to {100 * high:>+7.2f}   {100 * found['better']:>6.1f} %")
+    return f"{scores}   {100 * low:>+7.2f} to {100 * high:>+7.2f}   {100 * found['better']:>6.1f} %"
 
 
 def main() -> None:
@@ -34,6 +36,10 @@ def main() -> None:
     with exit_on_user_error():
         from mmseg.evaluation import compare_tests
 
+        if args.json:
+            make_folder(args.json.parent, "--json")
+            if args.json.is_dir():
+                raise UserError(f"--json: got the folder {args.json}, expected a file")
         found = compare_tests(args.first, args.second, args.samples, args.seed)
         if unknown := [score for score in args.scores if score not in found]:
             raise UserError(f"--scores: got {unknown[0]!r}, expected any of {', '.join(found)}")

@@ -23,7 +23,10 @@ from mmseg.visualization import draw_overlay, write_picture
 __all__ = ["foreign_files", "is_complete", "photograph_of", "result_paths", "summarise", "write_results", "write_table"]
 
 TABLE = "summary.csv"
-_COLUMNS = ("photograph", "lesion", "regions", "pixels", "retina_share")
+_NUMBERS = ("regions", "pixels", "retina_share")
+_COLUMNS = ("photograph", "lesion", *_NUMBERS, "threshold", "settings")
+_KNOWN = (_COLUMNS, _COLUMNS[:5])
+"""Heads of tables that are this program's, of this version and of earlier ones."""
 
 
 def summarise(found: Segmentation) -> dict[str, dict[str, float | int | None]]:
@@ -179,7 +182,8 @@ def write_results(
 def write_table(out_dir: str | Path, names: Sequence[str], failed: Sequence[str] = ()) -> Path | None:
     """Write ``summary.csv``: a line for each photograph and lesion, from the JSON files, for a spreadsheet (UTF-8 with a mark).
 
-    Photographs that an earlier table names stay in it, where their results are still there.
+    Photographs that an earlier table names stay in it, where their results are still there. ``settings`` are the first digits of
+    a digest of weights, thresholds and number format: where two lines differ in it, their numbers are not to be compared.
 
     Args:
         out_dir: folder of the results.
@@ -203,10 +207,17 @@ def write_table(out_dir: str | Path, names: Sequence[str], failed: Sequence[str]
             for name in dict.fromkeys([*earlier, *names]):
                 report: Any = {} if name in failed else _report(Path(out_dir, f"{name}.json"))
                 for lesion, of_it in report["lesions"].items() if _is_result(report) else ():
-                    writer.writerow([_shown(name), _shown(lesion), *(of_it[key] for key in _COLUMNS[2:])])
+                    made_by = [(report.get("thresholds") or {}).get(lesion), _settings(report)]
+                    writer.writerow([_shown(name), _shown(lesion), *(of_it[key] for key in _NUMBERS), *made_by])
     except OSError as error:
         raise UserError(f"{error.filename or path}: cannot be written ({error.strerror})") from error
     return path
+
+
+def _settings(report: dict[str, Any]) -> str:
+    """The first digits of what :func:`write_results` was told that a photograph was segmented with."""
+    settings = (report.get("made_from") or {}).get("settings") or [""]
+    return str(settings[0])[:8]
 
 
 def _shown(name: str) -> str:
@@ -218,13 +229,14 @@ def _names_in(table: Path) -> list[str] | None:
     """The photographs of an earlier table, in order; None where this is no such table."""
     with table.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         rows = csv.reader(file)
-        if tuple(next(rows, ())) != _COLUMNS:
+        if tuple(next(rows, ())) not in _KNOWN:
             return None
         return list(dict.fromkeys(row[0].removeprefix("'") if row[0][1:2] in tuple("=+-@") else row[0] for row in rows if row))
 
 
 def _write_overlay(path: Path, found: Segmentation) -> Path:
-    return write_picture(path, draw_overlay(found.image, found.masks, found.classes, found.palette))
+    thresholds = [found.thresholds[name] for name in found.classes] if found.thresholds else None
+    return write_picture(path, draw_overlay(found.image, found.masks, found.classes, found.palette, thresholds=thresholds))
 
 
 def _write_mask(path: Path, mask: np.ndarray) -> Path:

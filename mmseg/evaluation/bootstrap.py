@@ -32,7 +32,8 @@ def bootstrap_intervals(
         quantised: see :func:`~mmseg.evaluation.lesion_scores.score_arrays`.
 
     Returns:
-        by lesion (and ``mean``) and score ``(low, high)``, 0 to 1; None where there is no score.
+        by lesion (and ``mean``) and score ``(low, high)``, 0 to 1; None where there is no score, or a lesion occurs in one image
+        only, so that nothing can vary.
     """
     kept = {key: np.stack([result[key] for result in results]) for key in ("above", "lesion", "coarse")}
     draws = draw_images(len(results), samples, seed)
@@ -54,9 +55,9 @@ def drawn_scores(
 ) -> dict[str, np.ndarray]:
     """Every score of the images of each draw, and its mean over the lesions.
 
-    Every draw pools its images as the scores themselves do; a lesion that is in none of them is left out of its mean. Its AP
-    comes from :data:`COARSE_BINS` a lesion and image, moved by as much as that of the images themselves differs from the
-    exact one.
+    Every draw pools its images as the scores themselves do. Its mean is over the same lesions as that of all images: a draw that
+    lacks one of them has none. Its AP comes from :data:`COARSE_BINS` a lesion and image, moved by as much as that of the images
+    themselves differs from the exact one.
 
     Args:
         draws: from :func:`draw_images`.
@@ -67,17 +68,17 @@ def drawn_scores(
         quantised: see :func:`~mmseg.evaluation.lesion_scores.score_arrays`.
 
     Returns:
-        by score ``(samples, C + 1)``: of the lesions, and their mean; nan where there is none.
+        by score ``(samples, C + 1)``: of the lesions, and their mean; nan where there is none, and for a lesion that occurs in
+        one image only.
     """
     scores = score_arrays(np.tensordot(draws, above.astype(np.float64), 1), draws @ lesion, quantised)
     scores["AP"] = np.stack([
         _average_precisions(draws, coarse[:, c], exact) for c, exact in enumerate(average_precision)], axis=1)
+    holding = (lesion > 0).sum(0)
     with_means = {}
     for score in SCORES:
-        values = np.where(np.isnan(average_precision), np.nan, scores[score])
-        counted = ~np.isnan(values)
-        means = np.divide(
-            np.where(counted, values, 0).sum(1), counted.sum(1), out=np.full(len(draws), np.nan), where=counted.any(1))
+        values = np.where(holding > 1, scores[score], np.nan)
+        means = values[:, holding > 0].mean(1) if holding.any() else np.full(len(draws), np.nan)
         with_means[score] = np.concatenate([values, means[:, None]], axis=1)
     return with_means
 

@@ -1,4 +1,4 @@
-"""Whether one of two tests of the same images is better, or only happens to be."""
+"""How much higher one of two tests of the same images scores, and how much that depends on the images."""
 
 from __future__ import annotations
 
@@ -26,22 +26,26 @@ def compare_tests(first: str | Path, second: str | Path, samples: int = 2000, se
     """How much higher the second of two tests scores, with a paired bootstrap over their images (our own choice of method).
 
     Images are drawn with replacement, the same for both, so that how hard they are cancels out: the interval of the difference
-    is narrower than those of the scores, which may overlap though the difference is certain. It says how much other images would
-    change the difference, not how much another training would.
+    is narrower than those of the scores, which may overlap though it lies clearly on one side of 0. It says how much other images
+    would change the difference, not how much another training would.
 
     Args:
         first: folder that a test wrote, ``tools/test.py --out``.
         second: of another one, on the same images.
-        samples: how often images are drawn.
-        seed: of the draws.
+        samples: how often images are drawn, at least 1.
+        seed: of the draws, 0 to 2**32 - 1.
 
     Returns:
         by score and lesion (and ``mean``): ``first``, ``second``, ``difference``, ``interval`` (95 %, low and high), and
-        ``better``, the share of draws in which the second is higher; 0 to 1. None where there is no score.
+        ``better``, the share of draws in which the second is higher, a draw that ties being half a one; 0 to 1. None where there
+        is no score; the last two are None where a lesion occurs in one image only.
 
     Raises:
-        UserError: a folder lacks a file, or the two are not of the same images and truth.
+        UserError: a folder lacks a file, the two are not of the same images and truth, or a number is out of its range.
     """
+    for name, value, least, most in (("samples", samples, 1, 10**6), ("seed", seed, 0, 2**32 - 1)):
+        if not least <= value <= most:
+            raise UserError(f"compare_tests: {name}: got {value}, expected {least} to {most}")
     tests = [_read(folder) for folder in (first, second)]
     _check_same(tests, (first, second))
     draws = draw_images(len(tests[0]["images"]), samples, seed)
@@ -55,10 +59,10 @@ def compare_tests(first: str | Path, second: str | Path, samples: int = 2000, se
         for c, name in enumerate(names):
             one, other = (test["scores"][name][score] for test in tests)
             differences = drawn[1][score][:, c] - drawn[0][score][:, c]
-            interval = percentiles(differences)
-            result[score][name] = None if one is None or other is None or interval is None else dict(
-                first=one, second=other, difference=other - one, interval=interval,
-                better=float(np.mean(differences[~np.isnan(differences)] > 0)))
+            known = differences[~np.isnan(differences)]
+            result[score][name] = None if one is None or other is None else dict(
+                first=one, second=other, difference=other - one, interval=percentiles(differences),
+                better=float(np.mean((known > 0) + 0.5 * (known == 0))) if len(known) else None)
     return result
 
 

@@ -48,6 +48,7 @@ def write_scores(
         images=len(results),
         threshold="p > 0.5",
         pooling="true and false positives and negatives summed over all images, original resolution",
+        images_with_lesion={lesion: int(sum(r["lesion"][c] > 0 for r in results)) for c, lesion in enumerate(classes)},
         absent=[lesion for lesion in classes if scores[lesion]["Dice"] is None],
         null=dict(AUPR11=quantised) if quantised else {},
         intervals_95=intervals,

@@ -77,7 +77,9 @@ def _score_table(scores: dict, details: dict) -> str:
     names = list(scores["mean"])
     lines = []
     for lesion, values in scores.items():
-        lines.append(f'<tr class="{"mean" if lesion == "mean" else ""}"><td>{escape(lesion)}</td>')
+        holding = details["images_with_lesion"].get(lesion)
+        small = "" if holding is None else f"<small>in {holding} image{'' if holding == 1 else 's'}</small>"
+        lines.append(f'<tr class="{"mean" if lesion == "mean" else ""}"><td>{escape(lesion)}{small}</td>')
         for name in names:
             interval = details["intervals_95"][lesion][name]
             small = f"<small>{100 * interval[0]:.1f} to {100 * interval[1]:.1f}</small>" if interval else ""
@@ -85,7 +87,7 @@ def _score_table(scores: dict, details: dict) -> str:
         lines.append("</tr>")
     notes = [
         f"Percent. Small: 95 % interval from {details['bootstrap']['samples']} draws of the images with replacement "
-        f"(seed {details['bootstrap']['seed']}).",
+        f"(seed {details['bootstrap']['seed']}); none for what one image alone holds.",
         "AUPR11 rewards silence (see docs/metrics.md): judge by AP and Dice.",
     ]
     if details["absent"]:
@@ -130,8 +132,17 @@ def _froc_curves(lesions: Sequence[str], details: dict) -> str:
             labels = ("false alarms an image (logarithmic from 1)", "sensitivity")
             steps = [0, *(4**i for i in range(max(2, math.ceil(math.log(max(*alarms, 1), 4)) + 1)))]
             ticks = [(_scaled(step), str(step)) for step in steps]
-            drawn.append(draw_svg_curve(title, [_scaled(a) for a in alarms], found, labels, ticks, marks))
-    return f"<div class=curves>{''.join(drawn)}</div><p class=note>{escape(regions['rule'])}.</p>"
+            points = "".join(f"<li>{escape(mark)}" for mark in marks)
+            curve = draw_svg_curve(title, [_scaled(a) for a in alarms], found, labels, ticks, marks)
+            drawn.append(f"<div>{curve}<details><summary>its points</summary><ul>{points}</ul></details></div>")
+    half = regions["thresholds"].index(0.5)
+    absent = []
+    for lesion in lesions:
+        if regions[lesion]["sensitivity"] is None:
+            alarms = regions[lesion]["false_alarms_per_image"][half]
+            absent.append(f"{lesion} occurs in no image; {alarms:.2f} false alarms an image at p > 0.5.")
+    notes = " ".join([f"{regions['rule']}.", *absent])
+    return f"<div class=curves>{''.join(drawn)}</div><p class=note>{escape(notes)}</p>"
 
 
 def _scaled(alarms: float) -> float:
@@ -143,15 +154,19 @@ def _pictures(lesions: Sequence[str], rows: Sequence[dict], pictures: ReportPict
     names = {"TP": "found", "FP": "false alarm", "FN": "missed"}
     key = "".join(f'<span style="background:rgb{ERROR_COLOURS[kind]}"></span>{name}' for kind, name in names.items())
     parts = [
-        f"<p class=key>Error view:{key}</p><p class=note>Images that have the lesion, by Dice at p &gt; 0.5. The pictures are "
-        "reduced; a pixel is coloured where a quarter of it is predicted or true. Enlarge one to see small lesions.</p>"
+        f"<p class=key>Error view:{key}</p><p class=note>Images that have the lesion, by Dice at p &gt; 0.5, and images without "
+        "it, by their false pixels. The pictures are reduced; a pixel is coloured where a quarter of it is predicted or true. "
+        "Enlarge one to see small lesions.</p>"
     ]
     for lesion in lesions:
         mine = [row for row in rows if row["lesion"] == lesion and row["Dice"] and row["image"] in pictures.photographs]
         mine.sort(key=lambda row: float(row["Dice"]))
         worst = mine[: min(SHOWN, (len(mine) + 1) // 2)]
         best = mine[max(len(worst), len(mine) - SHOWN) :][::-1]
-        for title, chosen in (("worst", worst), ("best", best)):
+        without = [row for row in rows if row["lesion"] == lesion and not row["Dice"] and int(row["false_positive"])
+                   and row["image"] in pictures.photographs]
+        without.sort(key=lambda row: -int(row["false_positive"]))
+        for title, chosen in (("worst", worst), ("best", best), ("false alarms where there is none", without[:SHOWN])):
             if chosen:
                 channel = lesions.index(lesion)
                 figures = [_figure(f"{lesion}-{title}-{i}", row, channel, pictures) for i, row in enumerate(chosen)]
@@ -170,11 +185,12 @@ def _figure(group: str, row: dict, channel: int, pictures: ReportPictures) -> st
         for view in _VIEWS
     )
     buttons += "<label class=large><input type=checkbox>enlarge</label>"
+    scores = f"Dice {100 * float(row['Dice']):.1f}, AP {100 * float(row['AP']):.1f}; " if row["Dice"] else ""
+    found = f"{row['regions_found']} of {row['regions']} lesions found, " if row["Dice"] else ""
     return (
         f'<figure><div class=stack><img alt="{escape(name)}" src="{_data(pictures.photographs[name], "jpeg")}">{layers}</div>'
-        f"<div class=views>{buttons}</div><figcaption>{escape(name)}: Dice {100 * float(row['Dice']):.1f}, "
-        f"AP {100 * float(row['AP']):.1f}; {escape(row['regions_found'])} of {escape(row['regions'])} lesions found, "
-        f"{escape(row['false_alarms'])} false alarms</figcaption></figure>"
+        f"<div class=views>{buttons}</div><figcaption>{escape(name)}: {escape(scores + found)}{escape(row['false_alarms'])} "
+        "false alarms</figcaption></figure>"
     )
 
 

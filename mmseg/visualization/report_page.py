@@ -5,15 +5,15 @@ from __future__ import annotations
 __all__ = ["SCRIPT", "STYLE"]
 
 STYLE = """
-:root { color-scheme: light dark; --line: #8886; --soft: #8882; --curve: #0072b2; }
-@media (prefers-color-scheme: dark) { :root { --curve: #56b4e9; } }
+:root { color-scheme: light dark; --line: #8886; --soft: #8882; --curve: #0072b2; --mute: #666; --on: #fff; }
+@media (prefers-color-scheme: dark) { :root { --curve: #56b4e9; --mute: #aaa; --on: #000; } }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1180px; margin: 0 auto; padding: 0 20px 60px; }
 h1 { font-size: 1.6em; margin-bottom: 0; } h2 { margin-top: 2em; border-bottom: 1px solid var(--line); }
-p.note { color: #888; font-size: 0.9em; max-width: 60em; }
+p.note { color: var(--mute); font-size: 0.9em; max-width: 60em; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { padding: 4px 10px; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; } tr.mean td { font-weight: 600; border-top: 2px solid var(--line); }
-td small { display: block; color: #888; font-weight: 400; }
+td small { display: block; color: var(--mute); font-weight: 400; }
 table.sortable th { cursor: pointer; user-select: none; } th[aria-sort=ascending]::after { content: " \\25b2"; }
 th[aria-sort=descending]::after { content: " \\25bc"; } th:focus-visible { outline: 2px solid var(--curve); }
 #images .wide { max-height: 32em; overflow: auto; } #images thead th { position: sticky; top: 0; background: Canvas; }
@@ -26,12 +26,13 @@ figure { margin: 0; } figcaption { font-size: 0.9em; } .stack { position: relati
 .stack img { width: 100%; } .stack img.layer { position: absolute; inset: 0; height: 100%; display: none; }
 .views { display: flex; gap: 4px; margin: 4px 0; }
 .views label { cursor: pointer; padding: 0 8px; border: 1px solid var(--line); }
-.views input { position: absolute; opacity: 0; } .views label:has(:checked) { background: var(--curve); color: #fff; }
+.views input { position: absolute; opacity: 0; } .views label:has(:checked) { background: var(--curve); color: var(--on); }
 .views label:has(:focus-visible) { outline: 2px solid var(--curve); outline-offset: 2px; }
 figure:has([value=truth]:checked) .truth, figure:has([value=prediction]:checked) .prediction,
 figure:has([value=error]:checked) .error { display: block; }
 .views .large { margin-left: auto; } figure:has(.large :checked) { grid-column: 1 / -1; }
 .key span { display: inline-block; width: 0.9em; height: 0.9em; margin: 0 4px 0 14px; border: 1px solid #0008; }
+details { font-size: 0.85em; } details ul { padding-left: 1.5em; margin: 0; }
 pre { background: var(--soft); padding: 10px; overflow-x: auto; font-size: 0.85em; }
 """
 

@@ -80,7 +80,31 @@ def test_an_absent_lesion_has_no_interval() -> None:
     assert found["mean"] == found["MA"]
 
 
-def test_one_image_has_an_interval_of_no_width() -> None:
+def test_nothing_varies_within_one_image() -> None:
+    """An interval of no width would look like certainty."""
     pairs = images(2)[1:]
-    low, high = bootstrap_intervals(kept(pairs), CLASSES, exact(pairs), 50)["MA"]["AP"] or (0, 1)
-    assert low == pytest.approx(high) == pytest.approx(exact(pairs)[0])
+    found = bootstrap_intervals(kept(pairs), CLASSES, exact(pairs), 50)
+    assert {interval for scores in found.values() for interval in scores.values()} == {None}
+    pairs = images(5)  # the second lesion is in one of them
+    for _, truth in pairs[:4]:
+        truth[1] = 0
+    found = bootstrap_intervals(kept(pairs), CLASSES, exact(pairs), 50)
+    assert None not in found["MA"].values()
+    assert set(found["HE"].values()) == set(found["mean"].values()) == {None}
+
+
+def test_the_mean_is_over_the_same_lesions_in_every_draw() -> None:
+    pairs = images(6)
+    for i, (_, truth) in enumerate(pairs):
+        truth[1] *= i in (1, 2)
+    found = bootstrap_intervals(kept(pairs), CLASSES, exact(pairs), samples=200, seed=3)["mean"]["Dice"]
+    means, over_less = [], 0
+    for counts in np.random.RandomState(3).multinomial(6, np.full(6, 1 / 6), 200):
+        chosen = [pair for pair, n in zip(pairs, counts, strict=True) for _ in range(n)]
+        probabilities, truth = (np.concatenate([pair[i] for pair in chosen], axis=1) for i in (0, 1))
+        if truth.any(1).all():
+            means.append(np.mean([f1_score(t, p > 0.5) for t, p in zip(truth, probabilities, strict=True)]))
+        else:
+            over_less += 1
+    assert over_less > 10
+    assert found == pytest.approx(np.percentile(means, [2.5, 97.5]))

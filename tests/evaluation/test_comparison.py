@@ -83,7 +83,20 @@ def test_how_hard_images_are_cancels_out(dull: Path, tmp_path: Path) -> None:
     found = compare_tests(dull, scored(tmp_path, images(0.15)), samples=200)["AP"]["mean"]
     assert found["interval"][0] > 0 and found["better"] == 1
     same = compare_tests(dull, dull, samples=10)["AP"]["mean"]
-    assert (same["difference"], same["interval"], same["better"]) == (0, (0, 0), 0)
+    assert (same["difference"], same["interval"], same["better"]) == (0, (0, 0), 0.5)
+
+
+def test_one_image_tells_no_interval(tmp_path: Path) -> None:
+    one, other = (scored(tmp_path / str(i), images(sharpness, 1)) for i, sharpness in enumerate((0.0, 0.3)))
+    found = compare_tests(one, other, samples=10)["Dice"]["MA"]
+    assert found is not None and found["difference"] != 0
+    assert found["interval"] is found["better"] is None
+
+
+@pytest.mark.parametrize("wrong", [dict(samples=0), dict(samples=-1), dict(seed=-1), dict(seed=2**32)])
+def test_numbers_out_of_their_range(dull: Path, wrong: dict[str, int]) -> None:
+    with pytest.raises(UserError, match=rf"{next(iter(wrong))}: got {next(iter(wrong.values()))}, expected "):
+        compare_tests(dull, dull, **wrong)
 
 
 def test_the_order_of_the_images_says_nothing(dull: Path, sharp: Path, tmp_path: Path) -> None:

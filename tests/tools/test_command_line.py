@@ -411,6 +411,8 @@ class TestRuns:
             (photograph.stem, lesion) for photograph in photographs[:2] for lesion in ("MA", "HE", "EX", "SE")]
         expected = report["lesions"]["HE"]
         assert (int(rows[5]["regions"]), int(rows[5]["pixels"])) == (expected["regions"], expected["pixels"])
+        assert [row["threshold"] for row in rows[:4]] == ["0.3", "0.4", "0.5", "0.5"]
+        assert {row["settings"] for row in rows} == {report["made_from"]["settings"][0][:8]}
         # A table keeps what it knows, and follows what is done anew; what is damaged meanwhile leaves it.
         again = (photographs[1], "--checkpoint", speckled, "--out-dir", home / "out", "--device", "cpu", "--overwrite")
         assert call("inference.py", *again, "--threshold", "1") == 0
@@ -418,6 +420,7 @@ class TestRuns:
             rows = list(csv.DictReader(file))
         assert [row["photograph"] for row in rows[::4]] == [photograph.stem for photograph in photographs[:2]]
         assert [row["pixels"] for row in rows[4:]] == ["0"] * 4
+        assert rows[0]["settings"] != rows[4]["settings"]  # their numbers are not to be compared
         broken = home / photographs[1].name
         broken.write_bytes(b"bad")
         assert call("inference.py", photographs[0], broken, *again[1:]) == 1

@@ -110,6 +110,23 @@ def test_the_legend_counts_regions(monkeypatch: pytest.MonkeyPatch) -> None:
     assert texts == ["MA: 0 regions", "HE: 2 regions", "EX: 1 region", "SE: 0 regions"]
 
 
+def test_the_legend_tells_the_thresholds_where_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts: list[str] = []
+    monkeypatch.setattr("cv2.putText", lambda image, text, *args: texts.append(text))
+    for width in (1440, 240):
+        draw_overlay(photograph((10, width)), np.zeros((4, 10, width), bool), LESIONS, PALETTE, thresholds=(0.15, 0.5, 1, 1e-4))
+    assert texts == ["MA (p > 0.15): 0 regions", "HE (p > 0.5): 0 regions", "EX (p > 1): 0 regions", "SE (p > 0.0001): 0 regions",
+                     "MA 0", "HE 0", "EX 0", "SE 0"]
+
+
+def test_a_contour_has_a_black_edge() -> None:
+    """What stands out from any photograph; it covers no contour, of another lesion either."""
+    both = (slice(20, 80), slice(20, 200)), (slice(82, 90), slice(20, 200))
+    picture = overlay(squares(EX=both[0], MA=both[1]))[: SHAPE[0]]
+    assert (picture[19, 30:190] == 0).all() and (picture[21, 30:190] == 0).all()
+    assert is_colour(picture, "EX")[79, 20:200].all() and is_colour(picture, "MA")[82, 20:200].all()
+
+
 @pytest.mark.parametrize("suffix", [".png", ".PNG", ".bmp", ".tif"])
 @pytest.mark.parametrize("grey", [False, True])
 def test_a_picture_is_written_as_it_is(grey: bool, suffix: str, tmp_path: Path) -> None:

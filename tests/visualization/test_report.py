@@ -37,8 +37,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     names = [*(f"eye_{i}.jpg" for i in range(6)), EVIL.replace("/", "-")]
     for i, name in enumerate(names):
         truth = np.zeros((4, 96, 144), np.uint8)
-        truth[0, 10:20, 10:20], truth[1, 40:60, 30:70], truth[2, 20:30, 90:110] = 1, 1, 1
+        truth[0, 10:20, 10:20], truth[1, 40:60, 30:70], truth[2, 20:30, 90:110] = 1, 1, i > 0
         shifted = np.roll(truth, i, axis=2)
+        shifted[3, i : 2 * i, :5] = 1  # false alarms; none in the first
+        shifted[2, 50:60, 50:60] |= i == 0
         probabilities = (0.8 * shifted + 0.2 * random.rand(4, 96, 144)).astype(np.float32)
         maps = dict(probabilities=torch.from_numpy(probabilities), gt_sem_seg=torch.from_numpy(truth))
         sample = SegDataSample(
@@ -77,6 +79,8 @@ def test_scores_with_their_intervals(page: str, folder: Path) -> None:
         for name, value in scores[lesion].items():
             low, high = details["intervals_95"][lesion][name]
             assert f"<td>{100 * value:.2f}<small>{100 * low:.1f} to {100 * high:.1f}</small></td>" in page
+    for lesion, images in (("MA", 7), ("EX", 6), ("SE", 0)):
+        assert f"<td>{lesion}<small>in {images} images</small></td>" in page
     assert page.count("<td>n/a</td>") == 6 + 3
     assert "no true pixel of SE in this set" in page
 
@@ -91,10 +95,21 @@ def test_thresholds(page: str, folder: Path) -> None:
 
 def test_curves_and_pictures(page: str) -> None:
     assert page.count("<svg ") == 2 * 3
-    assert page.count("<figure>") == 3 * 6
+    assert page.count("<figure>") == 3 * 6 + 4  # three of false alarms of SE, one of EX
     for view in ("truth", "prediction", "error"):
-        assert page.count(f'<img class="layer {view}"') == 3 * 6
+        assert page.count(f'<img class="layer {view}"') == 3 * 6 + 4
     assert page.index("MA: worst") < page.index("MA: best") < page.index("HE: worst")
+
+
+def test_false_alarms_where_there_is_no_lesion_are_shown_the_most_first(page: str) -> None:
+    assert "SE occurs in no image; 0.86 false alarms an image at p &gt; 0.5." in page  # in six of seven
+    assert "MA: false alarms" not in page
+    shown = page[page.index("SE: false alarms where there is none") :]
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", shown)
+    assert [caption.split(": ")[-1] for caption in captions[:3]] == ["1 false alarms"] * 3
+    assert captions[1].startswith("eye_5.jpg") and captions[2].startswith("eye_4.jpg")
+    (of_ex,) = re.findall(r"<figcaption>(.*?)</figcaption>", page[page.index("EX: false alarms") : page.index("Every image")])[:1]
+    assert of_ex == "eye_0.jpg: 1 false alarms"
 
 
 def test_the_worst_come_first(page: str, folder: Path) -> None:
@@ -190,7 +205,7 @@ def test_in_a_browser(page: str, chromium: str, tmp_path: Path) -> None:
     up = [float(text) for text in found["up"] if text]
     assert up == sorted(up) and len(set(up)) > 3
     assert found["down"][: len(up)] == [f"{value:.4f}" for value in reversed(up)]
-    assert found["up"][len(up):] == found["down"][len(up):] == [""] * 7  # n/a stays at the end
+    assert found["up"][len(up):] == found["down"][len(up):] == [""] * 8  # n/a stays at the end
     assert found["shown"] == {"photograph": [], **{view: [f"layer {view}"] for view in ("truth", "prediction", "error")}}
     assert found["enlarged"] > 2.5  # three stand in a row of this window
     assert found["pictures"] is True

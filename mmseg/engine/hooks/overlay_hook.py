@@ -38,5 +38,6 @@ class OverlayHook(Hook):
         model = runner.bare_model
         shown = model.shown_classes(runner.test_dataloader.dataset.metainfo)
         for sample in outputs or []:
-            overlay = draw_overlay(read_image(sample.img_path), model.shown_masks(sample).cpu().numpy(), *shown)
+            masks = model.shown_masks(sample).cpu().numpy()
+            overlay = draw_overlay(read_image(sample.img_path), masks, *shown, thresholds=model.shown_thresholds(masks))
             write_picture(self.out_dir / f"{Path(sample.img_path).stem}_overlay.png", overlay)
