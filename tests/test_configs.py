@@ -59,6 +59,17 @@ def test_it_passes_the_check(name: str) -> None:
     assert config.data_preprocessor.type == "LesionDataPreprocessor"
 
 
+@pytest.mark.parametrize("name", LEAVES)
+def test_first_weights_fit_the_backbone_and_are_those_that_the_documents_name(name: str) -> None:
+    backbone = load_config(CONFIGS / name).model.backbone
+    file = Path(backbone.init_cfg.checkpoint).name if backbone.get("init_cfg") else None
+    if backbone.type == "ResNet":
+        assert file in (CONFIGS.parent / "README.md").read_text()
+        assert f"/SDC-Net_use/model/{file}" in (CONFIGS.parent / "docs/docker.md").read_text()
+    else:
+        assert backbone.type == "ResNetV1c" and (file is None or "_v1c" in file)
+
+
 TRIED: set[str] = set()
 
 

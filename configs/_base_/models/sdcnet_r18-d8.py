@@ -6,7 +6,9 @@ model = dict(
     type='SDCNet',
     down_mode='area',
     # A plain ResNet-18, so that every tensor of the named file but its classifier is used.
-    backbone=dict(type='ResNet'),
+    backbone=dict(
+        type='ResNet',
+        init_cfg=dict(checkpoint='{{$SDCNET_HOME:.}}/model/resnet18_8xb32_in1k_20210831-fbbb1da6.pth')),
     decode_head=[
         {{_base_.aspp_head}},
         dict(
