@@ -172,6 +172,25 @@ def test_a_padded_batch_gives_what_its_images_give_alone(zoo: dict[str, nn.Modul
             assert torch.equal(sample.pred_sem_seg.data, alone.pred_sem_seg.data)
 
 
+@pytest.mark.parametrize("described", [True, False])
+def test_padding_of_a_test_cfg_is_seen_by_the_network_and_cut_off(described: bool) -> None:
+    """As in mmsegmentation; also where a plug-in data set says only how large the photograph was."""
+    preprocessor = MODELS.build(dict(type="SegDataPreProcessor", test_cfg=dict(size_divisor=32)))
+    model = busy(build(fcn_cfg(data_preprocessor=preprocessor)))
+    images = torch.randn(2, 3, 70, 90, generator=torch.Generator().manual_seed(0))
+    meta = dict(ori_shape=(140, 180)) | (dict(img_shape=(70, 90)) if described else {})
+    samples = [SegDataSample(metainfo=meta) for _ in images]
+    seen = []
+    model.backbone.register_forward_pre_hook(lambda _, args: seen.append(tuple(args[0].shape)))
+    with torch.no_grad():
+        results = model.test_step(dict(inputs=list(images), data_samples=samples))
+        padded = model(nn.functional.pad(images, (0, 6, 0, 26))).sigmoid()[..., :70, :90]
+    assert seen == [(2, 3, 96, 96)] * 2
+    for result, small in zip(results, padded, strict=True):
+        expected = nn.functional.interpolate(small[None], (140, 180), mode="bilinear", align_corners=False)[0]
+        torch.testing.assert_close(result.probabilities.data, expected)
+
+
 def test_postprocess_crops_enlarges_and_thresholds(small: nn.Module) -> None:
     small.test_cfg["thresholds"] = [0.2, 0.5, 0.5, 0.9]
     probabilities = torch.zeros(1, 4, 3, 4)
@@ -271,7 +290,14 @@ def test_sliding_averages_logits_where_crops_overlap(small: nn.Module) -> None:
     ({"mode": "tile"}, "test_cfg.mode: got 'tile', expected 'whole' or 'slide'"),
     ({"mode": "slide"}, "crop_size=None, stride=None, expected"),
     ({"mode": "slide", "crop_size": (64, 64), "stride": (64, 65)}, "0 < stride <= crop_size"),
+    ({"mode": "slide", "crop_size": 512, "stride": 342}, r"crop_size=512, stride=342, .* two \(height, width\) pairs"),
+    ({"mode": "slide", "crop_size": (64, 64), "stride": (64,)}, r"stride=\(64,\), .* two \(height, width\) pairs"),
     ({"flips": ["left"]}, r"test_cfg.flips: got \['left'\]"),
+    ({"flips": "horizontal"}, r"test_cfg.flips: got 'horizontal', expected a list of any of \['diagonal', 'horizontal', 'v"),
+    ({"flips": [["vertical"]]}, r"test_cfg.flips: got \[\['vertical'\]\]"),
+    ({"flips": ["vertical", "vertical"]}, "got 2, of which some are the same"),
+    ({"thresholds": {"MA": 0.4}}, r"thresholds: got \{'MA': 0.4\}, expected one number for all or a list of one for each of"),
+    ({"thresholds": ["high"] * 4}, r"thresholds: got \['high', .* expected one number"),
 ])
 def test_impossible_test_cfgs_are_named(test_cfg: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
@@ -283,6 +309,22 @@ def test_several_auxiliary_heads_are_numbered() -> None:
     cfg["auxiliary_head"] = [cfg["auxiliary_head"], copy.deepcopy(cfg["auxiliary_head"])]
     losses = build(cfg)(*batch(1, 64, 64), mode="loss")
     assert {key.split(".")[0] for key in losses} == {"decode", "aux_0", "aux_1"}
+
+
+@pytest.mark.parametrize("cfg", [isdnet_cfg(4, True), sdcnet_cfg(3)])
+def test_several_auxiliary_heads_replace_no_loss_of_the_refine_head(cfg: dict) -> None:
+    model = build({**copy.deepcopy(cfg), "auxiliary_head": [copy.deepcopy(cfg["auxiliary_head"]) for _ in range(2)]})
+    losses = model(*batch(1, 64, 64), mode="loss")
+    assert {"aux_1", "aux_2", "auxiliary_0", "auxiliary_1"} < {key.split(".")[0] for key in losses}
+    model.parse_losses(losses)[0].backward()
+    assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
+
+
+def test_a_first_head_without_a_deep_feature_is_told() -> None:
+    cfg = sdcnet_cfg()
+    cfg["decode_head"] = [{**cfg["decode_head"][0], "type": "ASPPHead"}, cfg["decode_head"][1]]
+    with pytest.raises(ValueError, match="got ASPPHead as the first decode_head, expected one with a deep_feature"):
+        build(cfg)
 
 
 # ---- two-branch segmentors ----

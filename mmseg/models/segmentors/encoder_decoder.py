@@ -55,6 +55,9 @@ class EncoderDecoder(BaseSegmentor):
             self.lesion_thresholds([str(channel) for channel in range(lesions)])
         self.auxiliary_head: Any = _build_auxiliary(auxiliary_head)
 
+    _side = "aux"
+    """Prefix of the losses of several auxiliary heads."""
+
     def _build_heads(self, decode_head: Any) -> None:
         self.decode_head = MODELS.build(decode_head)
         self.multi_label = self.decode_head.multi_label
@@ -79,7 +82,8 @@ class EncoderDecoder(BaseSegmentor):
         losses: Losses = {}
         if isinstance(self.auxiliary_head, nn.ModuleList):
             for i, head in enumerate(self.auxiliary_head):
-                losses |= add_prefix(head.loss(features, data_samples, self.train_cfg), f"aux_{i}")  # type: ignore[operator]
+                prefix = f"{self._side}_{i}"
+                losses |= add_prefix(head.loss(features, data_samples, self.train_cfg), prefix)  # type: ignore[operator]
         elif self.auxiliary_head is not None:
             losses = add_prefix(self.auxiliary_head.loss(features, data_samples, self.train_cfg), "aux")
         return losses

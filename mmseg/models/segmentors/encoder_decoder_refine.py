@@ -62,9 +62,14 @@ class EncoderDecoderRefine(EncoderDecoder):
                              "give both the same, or leave the head's out")
         self.down_ratio, self.down_mode, self.refine_input_ratio = down_ratio, down_mode, refine_input_ratio
 
+    _side = "auxiliary"  # aux_1 and so on are the refine head's
+
     def _build_heads(self, decode_head: Any) -> None:
         first, second = decode_head
         self.decode_head = MODELS.build(first)
+        if not hasattr(self.decode_head, "deep_feature"):
+            raise ValueError(f"{type(self).__name__}: got {type(self.decode_head).__name__} as the first decode_head, expected "
+                             "one with a deep_feature, such as RefineASPPHead")
         self.refine_head = MODELS.build(second)
         self.multi_label = self.refine_head.multi_label
         self.num_classes = self.refine_head.num_classes
@@ -89,7 +94,8 @@ class EncoderDecoderRefine(EncoderDecoder):
         return self.refine_head.predict(self._refine_inputs(inputs), _with_size(inputs, batch_img_metas), self.test_cfg)
 
     def loss(self, inputs: Tensor, data_samples: Sequence[SegDataSample]) -> Losses:
-        """Losses ``decode.*`` of the first head, ``refine.*`` and ``aux_<n>.*`` of the second, ``aux.*`` of auxiliary heads."""
+        """Losses ``decode.*`` of the first head, ``refine.*`` and ``aux_<n>.*`` of the second, and of an auxiliary head ``aux.*``
+        (several: ``auxiliary_0.*``, ...)."""
         features = self.extract_feat(self.reduce(inputs))
         decode_losses, deep = self.decode_head.loss(features, data_samples, self.train_cfg)
         refine_losses = self.refine_head.loss((self._refine_image(inputs), deep), data_samples, self.train_cfg)
