@@ -40,9 +40,13 @@ def dataset_metainfo(config: Config) -> dict[str, Any]:
 
 
 def dataset_is_known(config: Config) -> bool:
-    """Whether the class of the data set is registered; of another one neither classes nor their kind are known."""
+    """Whether the class of the data set is registered and it, or the configuration, tells its classes; of another one neither
+    classes nor their kind are known before it is built."""
     leaf = trained_leaf(config)
-    return leaf.kind is not None or not isinstance(leaf.settings.get("type"), str)
+    if leaf.kind is None:
+        return not isinstance(leaf.settings.get("type"), str)
+    told = {**getattr(leaf.kind, "METAINFO", {}), **(leaf.settings.get("metainfo") or {})}
+    return leaf.has_lesions or bool(told.get("classes"))
 
 
 def trains_on_lesions(config: Config) -> bool:

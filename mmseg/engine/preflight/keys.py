@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,7 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import Registry
 from torch.utils.data import DataLoader
 
-from mmseg.engine.preflight.finding import ERROR, Finding
+from mmseg.engine.preflight.finding import ERROR, Finding, build_or_finding
 from mmseg.engine.preflight.types import describe, hints, matches
 from mmseg.registry import (
     ALL_REGISTRIES,
@@ -30,7 +31,7 @@ from mmseg.registry import (
 )
 from mmseg.utils.errors import nearest
 
-__all__ = ["LOADERS", "key_findings"]
+__all__ = ["LOADERS", "arguments", "key_findings"]
 
 TOP_LEVEL_KEYS = frozenset({
     "auto_scale_lr", "compile", "custom_hooks", "custom_imports", "data_preprocessor", "default_hooks", "default_scope",
@@ -123,13 +124,18 @@ def _check_typed(value: dict, where: str, registry: Registry | None) -> Iterator
     name = value["type"]
     registries = (registry,) if registry is not None else ALL_REGISTRIES
     found = next((c for r in registries if (c := find_class(r, name)) is not None), None)
+    if found is None and isinstance(name, str) and "." in name:
+        imported = build_or_finding(lambda: importlib.import_module(name.rpartition(".")[0]), f"{where}.type")
+        if isinstance(imported, Finding):
+            yield imported
+            return
     if found is None:
         known = [n for r in registries for n in (*r.module_dict, *(r.parent.module_dict if r.parent else ()))]
         near = nearest(name, known).removeprefix("; ")
         own = "a class of your own comes by custom_imports=dict(imports=['its.module'])"
         yield Finding(ERROR, f"{where}.type", f"no class {name!r} is registered", fix=f"{near} {own}".lstrip())
         return
-    accepted = _arguments(found)
+    accepted = arguments(found)
     if accepted is None or where.rpartition(".")[2] in _LAYER_KEYS:
         return
     annotated = hints(found)
@@ -151,7 +157,7 @@ def _wrong_type(where: str, value: Any, hint: Any) -> Finding:
     return Finding(ERROR, where, f"{value!r:.60}{kind}", describe(hint))
 
 
-def _arguments(found: Any) -> set[str] | None:
+def arguments(found: Any) -> set[str] | None:
     """Names that a class's constructor takes, those it hands to its parents included; None where that cannot be told."""
     if not inspect.isclass(found):
         return None

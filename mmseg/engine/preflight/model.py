@@ -64,8 +64,8 @@ class Parts:
                 self._attempt(f"{key}.{i}", lambda cfg=cfg: METRICS.build(cfg))
                 for i, cfg in enumerate(_listed(self.config.get(key)))
             ]
-            if key == "val_evaluator" and isinstance(best, str):
-                self.findings += _best_findings(best, [metric for metric in metrics if metric is not None])
+            if key == "val_evaluator" and isinstance(best, str) and None not in metrics:
+                self.findings += _best_findings(best, metrics)
 
     def _model(self, cfg: dict[str, Any]) -> nn.Module:
         settings = dict(cfg)
@@ -148,8 +148,9 @@ def _build_hook(cfg: Any) -> Any:
 
 def _best_findings(best: str, metrics: list[Any]) -> Iterator[Finding]:
     """Whether a metric gives the score by which the best checkpoint is chosen."""
-    names = set[str]().union(*map(_score_names, metrics))
-    if names and best not in names:
+    told = [_score_names(metric) for metric in metrics]
+    names = set[str]().union(*told)
+    if told and all(told) and best not in names:
         some = ", ".join(sorted(names)[:6])
         yield Finding(
             ERROR, "default_hooks.checkpoint.save_best", f"{best!r}", f"a score of val_evaluator ({some}, ...)",

@@ -20,7 +20,7 @@ from mmseg.engine.preflight.keys import LOADERS
 from mmseg.engine.preflight.memory import memory_findings, shm_findings, worker_findings
 from mmseg.engine.preflight.model import build_parts
 from mmseg.engine.preflight.splits import find_splits
-from mmseg.engine.preflight.step import step_findings
+from mmseg.engine.preflight.step import step_findings, trial_findings
 from mmseg.utils.errors import UserError
 from mmseg.utils.paths import home_path
 
@@ -69,6 +69,8 @@ def _all_but_training(config: Config, loaders: Sequence[str], read: bool, said: 
     wrong = tuple(finding.where for finding in findings if finding.severity == ERROR)
     parts = build_parts(config, wrong)
     findings += parts.findings
+    if parts.model is not None and exit_code(findings) < 2:
+        findings += trial_findings(config, parts.model)
     if "work_dir" not in wrong:
         findings += folder_findings(config.work_dir)
     if parts.model is not None and not wrong:

@@ -1,4 +1,4 @@
-"""One real training step: whether it runs, and what it needs of a GPU's memory."""
+"""A training step, on black images or on real ones: whether it runs, and what it needs of a GPU's memory."""
 
 from __future__ import annotations
 
@@ -12,14 +12,51 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
+from mmengine.structures import PixelData
 
 from mmseg.datasets.leaves import leaf_datasets
 from mmseg.engine.preflight.finding import ERROR, NOTE, Finding, from_user_error
+from mmseg.engine.preflight.keys import arguments
 from mmseg.engine.preflight.model import Parts
+from mmseg.models import BaseSegmentor
+from mmseg.structures import SegDataSample
 from mmseg.utils.device import default_device, peak_memory, reset_peak_memory, wait_for
 from mmseg.utils.errors import UserError
 
-__all__ = ["largest_batch", "step_findings"]
+__all__ = ["largest_batch", "step_findings", "trial_findings"]
+
+_SMALL = (128, 128)
+
+
+def trial_findings(config: Config, model: Any) -> Iterator[Finding]:
+    """Compute the losses of two black images on the CPU: whether heads, features, classes and losses fit each other.
+
+    Small images tell it in a fraction of a second; only what fails for these is tried at the size of the crops, too. The state
+    of the model is changed; the random state is not.
+    """
+    if not isinstance(model, BaseSegmentor):
+        return
+    transforms = (config.get("data_preprocessor") or {}).get("train_transforms") or ()
+    crop = next((t["crop_size"] for t in transforms if isinstance(t, dict) and t.get("crop_size")), None)
+    problem = _trial(model, _SMALL)
+    if problem is not None and crop is not None:
+        problem = _trial(model, (int(crop[0]), int(crop[1])))
+    if problem is not None:
+        yield Finding(ERROR, "model", f"its losses cannot be computed ({problem})", fix="hold the channels, classes and weights "
+                      "of its heads and losses against each other")
+
+
+def _trial(model: BaseSegmentor, size: tuple[int, int]) -> str | None:
+    """What goes wrong; None where nothing does."""
+    truth = torch.zeros((model.num_classes, *size) if model.multi_label else (1, *size), dtype=torch.uint8)
+    sample = SegDataSample(metainfo=dict(img_shape=size, ori_shape=size))
+    sample.gt_sem_seg = PixelData(data=truth if model.multi_label else truth.long())
+    with torch.random.fork_rng(devices=[]):
+        try:
+            model.parse_losses(model.train().loss(torch.zeros(2, 3, *size), [sample, copy.deepcopy(sample)]))
+        except Exception as error:  # anything in a model of the user's
+            return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    return None
 
 
 def step_findings(config: Config, parts: Parts) -> Iterator[Finding]:
@@ -43,7 +80,8 @@ def _first_batch(config: Config) -> dict[str, list[Any]]:
     """A batch through the loader itself, from data sets that are cut to so many images."""
     loader = copy.deepcopy(config.train_dataloader)
     for leaf in leaf_datasets(loader.dataset):
-        leaf.settings["indices"] = loader.batch_size
+        if "indices" in (arguments(leaf.kind) or {"indices"}):
+            leaf.settings["indices"] = loader.batch_size
         resident = leaf.resident
         if resident is not None and resident.get("cache", "auto") in ("auto", "device", "disk"):
             resident["cache"] = "host"  # a check leaves nothing behind

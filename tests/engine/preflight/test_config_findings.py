@@ -8,12 +8,14 @@ from typing import Any, Literal
 
 import pytest
 from mmengine.config import Config
+from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 
 from mmseg.apis import register_all_modules
 from mmseg.engine import load_config
 from mmseg.engine.preflight.config import config_findings, dig, pretrained_findings
 from mmseg.engine.preflight.finding import Finding, exit_code, from_user_error
 from mmseg.engine.preflight.types import describe, hints, matches
+from mmseg.registry import PARAM_SCHEDULERS
 from mmseg.utils.errors import UserError
 
 
@@ -94,6 +96,25 @@ def test_what_would_never_happen_is_a_warning(demo_config: Path, key: str, value
     assert any(expected in warning for warning in warnings)
     # without an interval of its own, mmengine's 1000 exceeds the demo's 200 iterations
     assert len(warnings) == 1 + (key != "train_cfg.val_interval")
+
+
+def test_a_schedule_that_does_not_say_what_it_counts(demo_config: Path) -> None:
+    """mmengine's runner takes it for one of epochs, whatever its class does; ours knows LegacyLR."""
+    config = load_config(demo_config)
+    config.param_scheduler = [dict(type="LegacyLR", policy="poly")]
+    assert told(config, "warning") == []
+
+    class OwnLR(_ParamScheduler):
+        def __init__(self, optimizer: Any, by_epoch: bool = False, **settings: Any) -> None:
+            super().__init__(optimizer, "lr", by_epoch=by_epoch, **settings)
+
+    PARAM_SCHEDULERS.register_module(module=OwnLR)
+    try:
+        config.param_scheduler = [dict(type="OwnLR")]
+        (found,) = told(config, "warning")
+    finally:
+        del PARAM_SCHEDULERS.module_dict["OwnLR"]
+    assert found.startswith("param_scheduler.0.by_epoch: got None, expected False; training is counted in iterations")
 
 
 @pytest.mark.parametrize("end", [150, 400])
@@ -201,3 +222,12 @@ def test_checkpoints_stand_between_updates(demo_config: Path) -> None:
     assert any(line.startswith(expected) for line in told(config, "warning"))
     config.default_hooks.checkpoint.interval = 1001  # never reached
     assert not any("accumulative_counts" in line for line in told(config, "warning"))
+
+
+def test_what_fails_behind_a_dotted_type_is_told(demo_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_losses.py").write_text("import a_package_that_is_not_installed\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    config = load_config(demo_config)
+    config.model.decode_head[1].loss_decode = [dict(type="own_losses.OwnLoss")]
+    (line,) = told(config, "error")
+    assert line.startswith("model.decode_head.1.loss_decode.0.type: ") and "a_package_that_is_not_installed" in line

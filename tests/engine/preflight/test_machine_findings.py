@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.evaluator import BaseMetric
 
 from mmseg.apis import build_runner, register_all_modules
 from mmseg.engine.preflight import environment, memory
@@ -18,6 +19,7 @@ from mmseg.engine.preflight.machine import machine_findings
 from mmseg.engine.preflight.memory import memory_findings, shm_findings, worker_findings
 from mmseg.engine.preflight.model import build_parts
 from mmseg.engine.preflight.splits import find_splits
+from mmseg.registry import METRICS
 from mmseg.utils.memory import available_memory
 
 MakeConfig = Callable[..., Config]
@@ -266,6 +268,19 @@ class TestParts:
         assert len(findings) == bool(said)
         assert said in "".join(map(str, findings))
         assert capsys.readouterr().out == ""
+
+    def test_a_score_of_a_metric_that_tells_nothing_may_be_the_one(self, run_config: MakeConfig, tmp_path: Path) -> None:
+        @METRICS.register_module(force=True)
+        class OwnMetric(BaseMetric):
+            def process(self, data_batch: Any, data_samples: Any) -> None:
+                self.results.append(data_batch["inputs"])
+
+            def compute_metrics(self, results: list) -> dict[str, float]:
+                return {"score": 1.0}
+
+        config = run_config(tmp_path / "w", default_hooks__checkpoint__save_best="mine/score")
+        config.val_evaluator = [config.test_evaluator, dict(type="OwnMetric", prefix="mine")]
+        assert build_parts(config).findings == []
 
     def test_the_random_state_is_left_alone(self, run_config: MakeConfig, tmp_path: Path) -> None:
         torch.manual_seed(0)

@@ -8,15 +8,20 @@ import runpy
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.structures import PixelData
 
 from mmseg.apis import register_all_modules
+from mmseg.engine import load_config
 from mmseg.engine.preflight import Finding, check_start, preflight, report, step
 from mmseg.engine.preflight.model import build_parts
-from mmseg.engine.preflight.step import largest_batch, step_findings
+from mmseg.engine.preflight.step import largest_batch, step_findings, trial_findings
+from mmseg.registry import DATASETS
+from mmseg.structures import LESIONS, SegDataSample
 from mmseg.utils.errors import UserError
 
 MakeConfig = Callable[..., Config]
@@ -58,6 +63,38 @@ def call(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     return run
 
 
+class TestTrial:
+    @pytest.mark.parametrize(("key", "value", "said"), [
+        ("model.decode_head.1.loss_decode.0.channel_weight", (60, 10, 12), "must match the size"),
+        ("model.decode_head.0.in_channels", 32, "expected input"),
+    ])
+    def test_parts_that_do_not_fit_each_other_are_told_before_training(
+        self, tiny: Path, home: Path, key: str, value: Any, said: str
+    ) -> None:
+        config = load_config(tiny, {key: value})
+        config.work_dir = str(home / "w")
+        with pytest.raises(UserError, match=rf"model: its losses cannot be computed \(RuntimeError: .*{said}.*\); hold"):
+            check_start(config)
+
+    def test_a_network_for_larger_images_alone_is_no_mistake(
+        self, run_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        config = run_config(tmp_path / "w", data_preprocessor__train_transforms__0__crop_size=(160, 160))
+        model = build_parts(config).model
+        random, loss, seen = torch.get_rng_state(), model.loss, []
+
+        def picky(inputs: torch.Tensor, samples: list[SegDataSample]) -> Any:
+            seen.append(tuple(inputs.shape))
+            if inputs.shape[-1] < 160:
+                raise RuntimeError("too small")
+            return loss(inputs, samples)
+
+        monkeypatch.setattr(model, "loss", picky)
+        assert list(trial_findings(config, model)) == []
+        assert seen == [(2, 3, 128, 128), (2, 3, 160, 160)]
+        assert torch.equal(torch.get_rng_state(), random)
+
+
 class TestStep:
     def test_one_step_is_real(self, run_config: MakeConfig, tmp_path: Path) -> None:
         config = run_config(tmp_path / "w", train_dataloader__num_workers=2, train_dataloader__persistent_workers=True)
@@ -71,6 +108,27 @@ class TestStep:
         assert torch.equal(torch.get_rng_state(), random)
         assert config.train_dataloader.num_workers == 2
         assert "indices" not in config.train_dataloader.dataset.dataset
+
+    def test_a_data_set_of_ones_own_that_cannot_be_cut(self, run_config: MakeConfig, tmp_path: Path) -> None:
+        @DATASETS.register_module(force=True)
+        class OwnDataset(torch.utils.data.Dataset):
+            metainfo = dict(classes=LESIONS, palette=[(0, 0, 0)] * 4)
+
+            def __init__(self, number: int) -> None:
+                self.number = number
+
+            def __len__(self) -> int:
+                return self.number
+
+            def __getitem__(self, index: int) -> dict[str, Any]:
+                sample = SegDataSample(metainfo=dict(ori_shape=(80, 96), img_shape=(80, 96)))
+                sample.gt_sem_seg = PixelData(data=torch.ones(4, 80, 96, dtype=torch.uint8))
+                return dict(inputs=torch.full((3, 80, 96), 100, dtype=torch.uint8), data_samples=sample)
+
+        config = run_config(tmp_path / "w")
+        config.train_dataloader.dataset = dict(type="OwnDataset", number=3)
+        (found,) = step_findings(config, build_parts(config))
+        assert found.severity == "note", found
 
     def test_a_step_that_fails_is_an_error(self, run_config: MakeConfig, tmp_path: Path) -> None:
         config = run_config(tmp_path / "w", data_preprocessor__train_transforms__0__crop_size=(0, 64))
