@@ -104,7 +104,7 @@ def measure(config_path: str, options: dict[str, Any], way: str, steps: int) -> 
         one_step(steps + 2)
     medians = {part: statistics.median(column) for part, column in zip(PARTS, zip(*times, strict=True), strict=True)}
     total = statistics.median(sum(row) for row in times)
-    limit = counter.get_total_flops() / 2 / matrix_rate(device, half=shipped and wrapper.dtype != "float32")
+    limit = counter.get_total_flops() / 2 / matrix_rate(device, half=shipped and wrapper.computes_in(device.type) == "bfloat16")
     on_gpu = device.type == "cuda"
     peak = torch.cuda.max_memory_allocated() if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return dict(

@@ -13,6 +13,7 @@ from mmseg.engine.config import check_config
 from mmseg.engine.preflight import class_findings
 from mmseg.engine.preflight.finding import ERROR
 from mmseg.engine.runner import LesionRunner
+from mmseg.registry import RUNNERS, find_class
 from mmseg.utils.errors import UserError
 from mmseg.utils.paths import make_folder
 
@@ -29,8 +30,11 @@ def build_runner(config: Config) -> LesionRunner:
     check_config(config)
     make_folder(config.work_dir, "work_dir (--work-dir)")
     config.default_scope = config.get("default_scope") or "mmseg"
+    kind = find_class(RUNNERS, config.get("runner_type") or "LesionRunner")
+    if not (isinstance(kind, type) and issubclass(kind, LesionRunner)):
+        raise UserError(f"runner_type: got {config.runner_type!r}, expected LesionRunner or a registered subclass of it")
     try:
-        runner = LesionRunner.from_cfg(config)
+        runner = kind.from_cfg(config)
     except (ValueError, TypeError, KeyError, AssertionError, ImportError) as error:  # what constructors say of wrong values
         raise UserError(f"{config.filename}: {error}") from error
     wrong = [str(finding) for finding in class_findings(runner.bare_model, config) if finding.severity == ERROR]

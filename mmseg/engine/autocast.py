@@ -35,11 +35,15 @@ class AutocastOptimWrapper(OptimWrapper):
         self.dtype = dtype
         self.gradient_norm: Tensor | None = None
 
+    def computes_in(self, device: str) -> str:
+        """The number format of forward passes on a kind of device: 'bfloat16' or 'float32'."""
+        return ("bfloat16" if has_native_bfloat16(device) else "float32") if self.dtype == "auto" else self.dtype
+
     @contextlib.contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """Forward passes inside run in bfloat16 on the device of the model's weights."""
         device = next(model.parameters()).device.type
-        enabled = self.dtype == "bfloat16" or (self.dtype == "auto" and has_native_bfloat16(device))
+        enabled = self.computes_in(device) == "bfloat16"
         with super().optim_context(model), torch.autocast(device, torch.bfloat16, enabled=enabled):
             yield
 

@@ -18,6 +18,9 @@ __all__ = ["check_resumable", "config_differences", "newest_readable", "resume_c
 _FROM_CHECKPOINT = ("optim_wrapper.optimizer.", "param_scheduler.", "randomness.seed")
 """What is restored as state; :func:`state_differences` compares it as it is, not as it was written."""
 
+_IN_GROUPS = ("optim_wrapper.paramwise_cfg", "optim_wrapper.constructor", "auto_scale_lr")
+"""What has gone into the rates and decays of the optimiser's groups, which are restored."""
+
 
 def resume_candidates(folder: str | Path) -> list[Path]:
     """The checkpoints of a work_dir, best first: ``latest.pth``, then the others by age; second names are left out."""
@@ -81,7 +84,9 @@ def config_differences(checkpoint: dict[str, Any], config: Config) -> list[str]:
                 f"{key}: got {new[key]!r}, but the checkpoint holds the state of {old[key]!r}; resume with the config of "
                 "that run, or start from the weights by --load-from"
             )
-        if not key.startswith((*_FROM_CHECKPOINT, *OF_THE_CALL)):
+        if key.startswith(_IN_GROUPS):
+            lines.append(f"{key}: {_shown(old, key)} of the checkpoint is used, not {_shown(new, key)} of the config")
+        elif not key.startswith((*_FROM_CHECKPOINT, *OF_THE_CALL)):
             lines.append(f"{key}: {_shown(new, key)} of the config is used, not {_shown(old, key)} of the checkpoint")
     return lines
 

@@ -23,7 +23,7 @@ from mmengine.runner.checkpoint import weights_to_cpu
 from torch import nn
 
 from mmseg.compat.weights import LoadReport, match_weights
-from mmseg.engine.agreement import COLLECTIVE_TIMEOUT, wait_at_most
+from mmseg.engine.agreement import COLLECTIVE_TIMEOUT, agree, wait_at_most
 from mmseg.engine.checkpoint import FORMAT_VERSION, read_checkpoint, write_checkpoint
 from mmseg.engine.compiling import compile_network
 from mmseg.engine.hooks import BatchSeedHook, NonFiniteGuardHook, ResumeRandomStateHook, RuntimeInfoHook
@@ -102,15 +102,16 @@ class LesionRunner(Runner):
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """As mmengine's, in channels-last memory order; on a CPU SyncBN becomes BN and DistributedDataParallel gets no device."""
         _lay_out(model, torch.channels_last)
-        if default_device().type != "cpu":
+        on_cpu = default_device().type == "cpu"
+        if on_cpu:
+            model = revert_sync_batchnorm(model)
+            use_fast_weight_gradients(model)
+        if not on_cpu or not self.distributed or model_wrapper_cfg is not None:
             return super().wrap_model(model_wrapper_cfg, model)
-        model = revert_sync_batchnorm(model)
-        use_fast_weight_gradients(model)
-        if not self.distributed:
-            return model
         from mmengine.model import MMDistributedDataParallel
 
-        return MMDistributedDataParallel(module=model, broadcast_buffers=False)
+        unused = self.cfg.get("find_unused_parameters", False)
+        return MMDistributedDataParallel(module=model, broadcast_buffers=False, find_unused_parameters=unused)
 
     def _maybe_compile(self, target: str) -> None:
         """Compile the network, not the whole ``target``, where the config has ``compile=True`` or torch.compile's options."""
@@ -177,6 +178,7 @@ class LesionRunner(Runner):
             model = super().train()
         stopped_by = getattr(self.train_loop, "stopped_by", 0)
         if stopped_by:
+            agree(0)  # one that left earlier would be taken for dead, and the one that still writes be killed
             self.logger.warning(f"stopped by {signal.Signals(stopped_by).name} after iteration {self.iter}; go on by --resume")
             raise SystemExit(128 + stopped_by)
         return model
@@ -292,33 +294,51 @@ class LesionRunner(Runner):
             rng=rng,
             log_window=capture_log_window(self.message_hub, self.log_processor),
             sampler=dict(iter=iteration, seed=self.seed, world_size=self.world_size),
-            meta=self._meta(iteration, metrics),
+            meta=self.describe(iteration, metrics),
         )
         self.call_hook("before_save_checkpoint", checkpoint=checkpoint)
         write_checkpoint(checkpoint, path, latest)
         self.logger.info(f"checkpoint written: {path}")
         return path
 
-    def _meta(self, iteration: int, metrics: dict | None) -> dict[str, Any]:
-        """What describes the checkpoint, of JSON's types only (a round trip turns torch's version object into text)."""
-        info = self.train_dataloader.dataset.metainfo
+    def describe(self, iteration: int, metrics: dict | None = None) -> dict[str, Any]:
+        """What describes a checkpoint, of JSON's types only.
+
+        Raises:
+            UserError: the configuration, or the data set, cannot be described.
+        """
+        dataset = self.train_dataloader.dataset
+        info = getattr(dataset, "metainfo", None) or {}
+        if lacking := [key for key in ("classes", "palette") if not info.get(key)]:
+            raise UserError(
+                f"train_dataloader.dataset: got a {type(dataset).__name__} whose metainfo has no {', '.join(lacking)}, which "
+                "checkpoints carry; give it metainfo=dict(classes=(...), palette=[(red, green, blue), ...])")
         meta = dict(
             format_version=FORMAT_VERSION,
             iter=iteration,
             seed=self.seed,
             config_name=Path(self.cfg.filename).stem if self.cfg.filename else None,
-            config_json=json.dumps(self.cfg.to_dict()),
+            config_json=self._config_json(),
             classes=list(info["classes"]),
             palette=[list(colour) for colour in info["palette"]],
             thresholds=self.bare_model.lesion_thresholds(self.bare_model.shown_classes(info)[0]),
             metrics={name: float(value) for name, value in (metrics or {}).items()},
-            init=getattr(self, "init_source", None) or getattr(self.bare_model.backbone, "init_source", "scratch"),
+            init=getattr(self, "init_source", None) or getattr(
+                getattr(self.bare_model, "backbone", None), "init_source", "scratch"),
             versions=dict(
                 mmseg=__version__, torch=torch.__version__, mmengine=mmengine.__version__, numpy=np.__version__
             ),
             time=time.strftime("%Y-%m-%d %H:%M:%S"),
         )
-        return json.loads(json.dumps(meta))
+        return json.loads(json.dumps(meta))  # a round trip turns torch's version object into text
+
+    def _config_json(self) -> str:
+        try:
+            return json.dumps(self.cfg.to_dict())
+        except (TypeError, ValueError) as error:
+            raise UserError(
+                f"{self.cfg.filename or 'config'}: cannot be stored in checkpoints ({error}); expected names, numbers, lists and "
+                "dictionaries: name a class by its registered name, and import none into the file") from error
 
     @property
     def bare_model(self) -> BaseSegmentor:

@@ -43,7 +43,8 @@ def check_local_rank() -> None:
     count, rank = torch.cuda.device_count(), torch.distributed.get_node_local_rank(fallback_rank=0)
     if torch.cuda.is_available() and rank >= count:
         raise UserError(f"got process {rank + 1} on a machine of {count} GPUs, expected one process a GPU; start {count} at most "
-                        "(the number behind the config of tools/dist_train.sh), or set CUDA_VISIBLE_DEVICES")
+                        "(the number behind the config of tools/dist_train.sh), or set CUDA_VISIBLE_DEVICES; where Slurm gives "
+                        "each task a GPU of its own, add --gpu-bind=none to SRUN_ARGS")
 
 
 def resolve_device(name: str | None) -> torch.device:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,7 +27,9 @@ def hold(path: Path, wait: bool = True) -> Iterator[None]:
         try:
             import fcntl
 
-            fcntl.flock(stack.enter_context(path.open("w")), fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            file = stack.enter_context(path.open("w"))
+            os.register_at_fork(after_in_child=file.close)  # a worker that outlives this process must not hold it
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             raise
         except (ImportError, OSError):

@@ -272,6 +272,14 @@ class TestDifferences:
             assert f"\n  {line}\n" in text, line
         assert "work_dir" not in text.partition("differ:")[2].partition("resumed at")[0]
 
+    def test_what_went_into_the_rates_of_the_groups_is_the_checkpoints(
+        self, run_config: MakeConfig, whole: Path, tmp_path: Path
+    ) -> None:
+        config = run_config(tmp_path, optim_wrapper__paramwise_cfg=dict(bias_decay_mult=0.5))
+        lines = config_differences(read_checkpoint(whole / "iter_2.pth"), build_runner(config).cfg)
+        expected = "optim_wrapper.paramwise_cfg.bias_decay_mult: nothing of the checkpoint is used, not 0.5 of the config"
+        assert [line for line in lines if "paramwise" in line] == [expected]
+
     def test_nothing_is_said_where_nothing_differs(self, run_config: MakeConfig, whole: Path, tmp_path: Path) -> None:
         config = run_config(tmp_path, curves=True, default_hooks__checkpoint__interval=2, log_processor__window_size=1)
         assert config_differences(read_checkpoint(whole / "iter_2.pth"), build_runner(config).cfg) == []

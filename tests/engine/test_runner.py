@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import os
+import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,9 @@ from mmseg.engine.checkpoint import read_checkpoint
 from mmseg.engine.hooks.non_finite_guard_hook import _can_skip
 from mmseg.engine.preflight.model import build_parts
 from mmseg.engine.work_dir import RUNNING, remove_run
+from mmseg.registry import RUNNERS
 from mmseg.utils.errors import UserError
+from mmseg.utils.locks import hold
 
 GOLDEN = {
     "loss": [5.462411, 9.136205, 11.801309, 5.626514],
@@ -129,6 +134,44 @@ class TestCheckpointHook:
         assert (meta["iter"], meta["metrics"]) == (2, {"lesion/mDice": 0.3})
         train(config(4, resume=True))  # scores 0.25, less than the best of before
         assert [p.name for p in tmp_path.glob("best_*.pth")] == best
+
+    def test_nan_is_better_than_nothing_and_worse_than_all(
+        self, run_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        scores = iter([float("nan"), 0.1, float("nan"), 0.05])
+        monkeypatch.setattr(
+            "mmseg.evaluation.lesion_metric.LesionMetric.compute_metrics", lambda self, results: {"mDice": next(scores)}
+        )
+        config = run_config(tmp_path, train_cfg__val_interval=1, default_hooks__checkpoint__save_best="lesion/mDice",
+                            test_dataloader__dataset__indices=1)
+        config.val_cfg, config.val_dataloader, config.val_evaluator = (
+            {"type": "ValLoop"}, config.test_dataloader, config.test_evaluator)
+        train(config)
+        assert [path.name for path in tmp_path.glob("best_*.pth")] == ["best_lesion_mDice_iter_2.pth"]
+
+    @pytest.mark.parametrize(("imported", "told"), [
+        (Path, r"cannot be stored in checkpoints \(.*type.*\); expected names, numbers, lists and dictionaries"),
+        (None, r"train_dataloader\.dataset: got a ResidentDataset whose metainfo has no classes, palette"),
+    ])
+    def test_what_checkpoints_cannot_carry_is_told_before_the_first_iteration(
+        self, run_config: MakeConfig, tmp_path: Path, imported: Any, told: str
+    ) -> None:
+        config = run_config(tmp_path)
+        config.imported = imported
+        steps: list[int] = []
+        runner = build_runner(config)
+        if imported is None:
+            runner.train_loop.dataloader.dataset.metainfo = {}
+        runner.model.register_forward_hook(lambda *_: steps.append(1))
+        with pytest.raises(UserError, match=told):
+            runner.train()
+        assert steps == []
+
+    def test_a_picture_comes_after_the_checkpoint(self, run_config: MakeConfig, tmp_path: Path) -> None:
+        """So that one that fails costs none."""
+        runner = build_runner(run_config(tmp_path, custom_hooks=[dict(type="SampleOverlayHook", interval=2)]))
+        order = [type(hook).__name__ for hook in runner.hooks]
+        assert order.index("CheckpointHook") < order.index("SampleOverlayHook")
 
     def test_counting_in_epochs_is_refused(self, run_config: MakeConfig, tmp_path: Path) -> None:
         with pytest.raises(UserError, match="by_epoch=True, expected False"):
@@ -297,3 +340,45 @@ def test_two_runs_in_one_folder(run_config: MakeConfig, tmp_path: Path) -> None:
         assert [path.name for path in tmp_path.glob("*.pth")] == ["iter_4.pth"]
     runner.train()
     assert (tmp_path / "latest.pth").is_file()
+
+
+def test_a_runner_of_ones_own(run_config: MakeConfig, tmp_path: Path) -> None:
+    @RUNNERS.register_module(force=True)
+    class OwnRunner(LesionRunner):
+        pass
+
+    assert isinstance(build_runner(run_config(tmp_path, runner_type="OwnRunner")), OwnRunner)
+    for other in ("Runner", "NoRunner"):
+        with pytest.raises(UserError, match=f"runner_type: got '{other}', expected LesionRunner or a registered subclass of it"):
+            build_runner(run_config(tmp_path, runner_type=other))
+
+
+@pytest.mark.parametrize("unused", [False, True])
+def test_several_processes_on_a_cpu_are_wrapped_as_the_config_says(
+    run_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unused: bool
+) -> None:
+    wrapped: list[dict[str, Any]] = []
+    monkeypatch.setattr("mmengine.model.MMDistributedDataParallel", lambda **given: wrapped.append(given))
+    runner = build_runner(run_config(tmp_path, find_unused_parameters=unused))
+    runner._distributed = True
+    runner.wrap_model(None, nn.Conv2d(1, 1, 1))
+    assert [given["find_unused_parameters"] for given in wrapped] == [unused]
+
+
+def test_the_log_tells_the_number_format(whole: Path) -> None:
+    assert "forward passes compute in float32, on cpu" in log(whole)
+
+
+def test_a_lock_ends_with_its_process_though_a_child_lives_on(tmp_path: Path) -> None:
+    """As the workers of a loader do for some seconds after their process was killed."""
+    if (middle := os.fork()) == 0:
+        with hold(tmp_path / "lock"):
+            if os.fork() == 0:
+                (tmp_path / "child").touch()
+                time.sleep(20)
+            while not (tmp_path / "child").exists():
+                time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(middle, 0)
+    with hold(tmp_path / "lock", wait=False):
+        pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ class CheckpointHook(Hook):
     def before_train(self, runner: Any) -> None:
         """A resumed run goes on from the best score that its work_dir holds; what a killed run left half written is removed."""
         self._newest = runner.iter
+        runner.describe(runner.iter)  # what checkpoints could not carry is told now, not after the first thousand iterations
         if self.save_best and runner.iter > 0:
             self._best = self._best_score(runner)
         if is_main_process():
@@ -87,7 +89,7 @@ class CheckpointHook(Hook):
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         """Write the best checkpoint so far, judged by ``save_best``."""
         score = (metrics or {}).get(self.save_best) if self.save_best else None
-        if score is None or (self._best is not None and score <= self._best):
+        if score is None or not score > (-math.inf if self._best is None else self._best):  # no score is better than nan
             return
         self._best = score
         name = best_name(str(self.save_best), runner.iter)

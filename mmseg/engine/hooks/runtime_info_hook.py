@@ -29,6 +29,13 @@ class RuntimeInfoHook(_RuntimeInfoHook):
     def __init__(self) -> None:
         self._kept: list[tuple[dict[str, Any], Tensor | None]] = []
 
+    def before_train(self, runner: Any) -> None:
+        """Say on what, and in which numbers, is computed."""
+        super().before_train(runner)
+        device = next(runner.model.parameters()).device
+        kind = getattr(runner.optim_wrapper, "computes_in", lambda _: "float32")(device.type)
+        runner.logger.info(f"forward passes compute in {kind}, on {device}")
+
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
     ) -> None:

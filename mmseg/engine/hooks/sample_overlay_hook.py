@@ -28,7 +28,7 @@ class SampleOverlayHook(Hook):
         interval: iterations between pictures; 0 draws none.
     """
 
-    priority = "LOW"
+    priority = "LOWEST"  # after the checkpoint, which no picture may cost
 
     def __init__(self, interval: int = 2000) -> None:
         self.interval = interval
