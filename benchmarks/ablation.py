@@ -10,11 +10,13 @@ that has its scores is not trained again. Nothing reads the test images.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,9 @@ from _record import processor, write_record
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+
+from mmseg.engine.work_dir import scalar_logs  # noqa: E402
+
 ABOUT = "about.json"
 RAW = "raw.pth"
 TEST_SIZE = "test_dataloader.dataset.size"
@@ -117,7 +122,7 @@ def scores(row: Row, folder: Path) -> dict[str, dict[str, float]] | None:
 
 
 def about() -> dict[str, Any]:
-    """With what a row is trained and scored: rows of several machines and versions stand in one table."""
+    """With what a network is trained: rows of several machines and versions stand in one table."""
     from mmseg.utils.device import default_device, has_native_bfloat16
 
     command = ["git", "describe", "--always", "--dirty"]
@@ -134,12 +139,23 @@ def record(row: Row, folder: Path) -> dict[str, Any] | None:
     if found is None:
         return None
     test = folder / row.key / "test"
-    details, notes = (json.loads(path.read_text()) if path.is_file() else {} for path in (test / "details.json", test / ABOUT))
+    details, notes = (read(path) for path in (test / "details.json", row.run(folder) / ABOUT))
     kept = {key: details[key] for key in ("intervals_95", "best_dice", "checkpoint") if key in details}
-    logged = [json.loads(line) for file in sorted(row.run(folder).glob("*/vis_data/scalars.json"))
-              for line in file.read_text().splitlines()]
+    logged = [] if row.trained else [entry for file in scalar_logs(row.run(folder)) for entry in entries(file)]
     curve = {str(entry["step"]): entry["lesion/mAP"] for entry in logged if "lesion/mAP" in entry}
-    return {**found, **kept, **({"validation_mAP": curve} if curve else {}), **({"about": notes} if notes else {})}
+    return {**found, **kept, **({"validation_mAP": curve} if curve else {}), **({"trained": notes} if notes else {})}
+
+
+def read(path: Path) -> Any:
+    """What a JSON file holds; nothing where it is not there."""
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def entries(log: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a log; one that was cut when the machine stopped is none."""
+    for line in log.read_text().splitlines():
+        with contextlib.suppress(ValueError):
+            yield json.loads(line)
 
 
 def table(folder: Path) -> str:
@@ -171,11 +187,14 @@ def main() -> None:
         elif scores(row, args.folder) is None:
             train, test = commands
             if not row.is_trained(args.folder):
+                notes = read(row.run(args.folder) / ABOUT)
+                parts = [*notes.get("parts", []), about()]  # each time it goes on, by what is there then
+                row.run(args.folder).mkdir(parents=True, exist_ok=True)
+                (row.run(args.folder) / ABOUT).write_text(json.dumps(dict(parts=parts), indent=2) + "\n")
                 subprocess.run([sys.executable, *train], cwd=ROOT, check=True)
             if row.raw:
                 write_raw(row, args.folder)
             subprocess.run([sys.executable, *test], cwd=ROOT, check=True)
-            (args.folder / row.key / "test" / ABOUT).write_text(json.dumps(about(), indent=2) + "\n")
     if not args.list:
         print(table(args.folder))
         earlier = json.loads(args.json.read_text())["rows"] if args.json and args.json.is_file() else {}

@@ -43,17 +43,34 @@ def test_a_record_keeps_rows_of_other_machines_and_what_a_score_needs(tmp_path: 
     scores = {name: dict(AP=0.25, Dice=0.5, IoU=0.375) for name in ("MA", "HE", "EX", "SE", "mean")}
     (test / "metrics.json").write_text(json.dumps(scores))
     (test / "details.json").write_text(json.dumps(dict(intervals_95={"mean": {"AP": [0.2, 0.3]}}, curves={}, checkpoint="a.pth")))
-    (test / "about.json").write_text(json.dumps(dict(dtype="float32")))
+    (test.parent / "about.json").write_text(json.dumps(dict(parts=[dict(dtype="float32")])))
     log = tmp_path / "isdnet_seed0/20260101/vis_data"
     log.mkdir(parents=True)
-    (log / "scalars.json").write_text('{"step": 1, "loss": 2.0}\n{"step": 1000, "lesion/mAP": 0.2}\n')
+    (log / "scalars.json").write_text('{"step": 1, "loss": 2.0}\n{"step": 1000, "lesion/mAP": 0.2}\n{"step": 20')  # cut
     path = tmp_path / "record.json"
     path.write_text(json.dumps(dict(rows={"sdcnetplus_seed0": {"mean": {"AP": 0.6}}, "isdnet_seed0": None})))
     run("--rows", "isdnet", "--folder", str(tmp_path), "--json", str(path))
     rows = json.loads(path.read_text())["rows"]
     assert rows["sdcnetplus_seed0"] == {"mean": {"AP": 0.6}} and rows["softmax_seed0"] is None
     assert rows["isdnet_seed0"] == scores | dict(
-        intervals_95={"mean": {"AP": [0.2, 0.3]}}, checkpoint="a.pth", validation_mAP={"1000": 0.2}, about=dict(dtype="float32"))
+        intervals_95={"mean": {"AP": [0.2, 0.3]}}, checkpoint="a.pth", validation_mAP={"1000": 0.2},
+        trained=dict(parts=[dict(dtype="float32")]))
+
+
+def test_a_row_scored_in_another_way_has_no_curve_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of its training was validated in the other way: single pass, or averaged weights."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import ablation
+
+    flips = next(row for row in ablation.ROWS if row.name == "flips")
+    for row in (flips.key, "sdcnetplus_seed0"):
+        (tmp_path / row / "test").mkdir(parents=True)
+        (tmp_path / row / "test/metrics.json").write_text("{}")
+    log = tmp_path / "sdcnetplus_seed0/20260101/vis_data"
+    log.mkdir(parents=True)
+    (log / "scalars.json").write_text('{"step": 1000, "lesion/mAP": 0.2}\n')
+    (tmp_path / "sdcnetplus_seed0/about.json").write_text('{"parts": [1, 2]}')
+    assert ablation.record(flips, tmp_path) == dict(trained=dict(parts=[1, 2]))
 
 
 def test_a_training_that_was_scored_is_only_scored_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,3 +104,5 @@ def test_a_training_that_was_scored_is_only_scored_again(tmp_path: Path, monkeyp
     # flips: not scored before; sdcnetplus, two seeds; smaller: what sdcnetplus has trained; ema: scored under its own name now
     assert started == ["tools/train.py", "tools/test.py"] * 3 + ["tools/test.py"] + ["tools/train.py", "tools/test.py"]
     assert tested == [averaged, averaged, trained, averaged, averaged]
+    notes = json.loads((tmp_path / "ema_seed1/about.json").read_text())
+    assert [sorted(part) for part in notes["parts"]] == [["commit", "date", "device", "dtype", "machine"]] * 2
