@@ -96,9 +96,9 @@ def main() -> None:
         named = [v for k, v in options(args.cfg_options).items() if k.endswith("init_cfg.checkpoint")]
         for path in [*named, config.load_from]:
             if path and not Path(path).is_file():
-                by_config = path not in (*named, args.resume, args.load_from)
-                named_by = "though load_from of the config names it" if by_config else "though it was named on the command line"
-                raise UserError(f"{path}: no such file, {named_by}")
+                if path not in (*named, args.resume, args.load_from):
+                    raise UserError(f"{path}: no such file, though load_from of the config names it")
+                raise UserError(f"{path}: no such file, though it was named on the command line")
         earlier = earlier_run(config) if is_first_process() else []
         if earlier and not args.overwrite:
             raise UserError(

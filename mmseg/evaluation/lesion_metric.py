@@ -23,6 +23,9 @@ from mmseg.utils.errors import UserError
 
 __all__ = ["LesionMetric"]
 
+MASKS = ("The predictions are masks (no p lies between 0 and 0.9): AP and AUPR11 of masks are not to be compared with those of "
+         "probabilities; judge by Dice.")
+
 
 @METRICS.register_module()
 class LesionMetric(BaseMetric):
@@ -141,6 +144,9 @@ class LesionMetric(BaseMetric):
         if self.out_dir is not None:
             intervals = bootstrap_intervals(results, classes, arrays["AP"], self.bootstrap, self.seed, quantised)
         table = format_table(scores, intervals["mean"] if intervals else None)
+        masks = bool(above[:, 0, 1].any()) and np.array_equal(above[:, 0, 1], above[:, AUPR11_THRESHOLDS.index(0.9), 1])
+        if masks:
+            table += f"\n{MASKS}"
         print_log(f"results over {len(results)} images, percent\n{table}", logger="current")
         print(f"\n{table}\n", flush=True)  # before anything is written: a full disk takes no scores
         if self.out_dir is not None and intervals is not None:
@@ -148,7 +154,7 @@ class LesionMetric(BaseMetric):
             write_scores(
                 Path(self.out_dir), scores, intervals, results, self._pooled, ap_error=errors,
                 thresholds=self._tuned() if self.thresholds else {}, quantised=self.quantised,
-                bootstrap=dict(samples=self.bootstrap, seed=self.seed), **self.about,
+                bootstrap=dict(samples=self.bootstrap, seed=self.seed), note=MASKS if masks else None, **self.about,
             )
         means = {f"m{name}": scores["mean"][name] for name in SCORES}
         single = {f"{name}.{lesion}": scores[lesion][name] for lesion in classes for name in SCORES}

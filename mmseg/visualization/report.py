@@ -88,7 +88,7 @@ def _score_table(scores: dict, details: dict) -> str:
     notes = [
         f"Percent. Small: 95 % interval from {details['bootstrap']['samples']} draws of the images with replacement "
         f"(seed {details['bootstrap']['seed']}); none for what one image alone holds.",
-        "AUPR11 rewards silence (see docs/metrics.md): judge by AP and Dice.",
+        details.get("note") or "AUPR11 rewards silence (see docs/metrics.md): judge by AP and Dice.",
     ]
     if details["absent"]:
         notes.append(f"n/a: no true pixel of {', '.join(details['absent'])} in this set; left out of the mean.")

@@ -123,7 +123,8 @@ class TestResults:
         assert table.read_text(encoding="utf-8-sig").splitlines()[1] == f"black,MA,1,{160 * 240},,0.0,"
 
     def test_a_table_of_an_earlier_version_goes_on(self, inferencer: LesionInferencer, tmp_path: Path) -> None:
-        write_results(inferencer(np.zeros((160, 240, 3), np.uint8)), tmp_path, "eye", {}, made_from=dict(settings=["0123456789", 0]))
+        found = inferencer(np.zeros((160, 240, 3), np.uint8))
+        write_results(found, tmp_path, "eye", {}, made_from=dict(settings=["0123456789", False]))
         (tmp_path / "summary.csv").write_text("photograph,lesion,regions,pixels,retina_share\neye,MA,1,2,0.5\n")
         assert write_table(tmp_path, []) is not None
         with (tmp_path / "summary.csv").open(encoding="utf-8-sig", newline="") as file:

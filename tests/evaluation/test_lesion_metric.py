@@ -195,6 +195,24 @@ def test_the_table_is_in_percent(capsys: pytest.CaptureFixture[str]) -> None:
         assert [lesion, *(f"{100 * v:.2f}" for v in reference(pairs, c).values())] in [line[:5] for line in lines]
 
 
+@pytest.mark.parametrize("masks", [False, True])
+def test_scores_of_masks_say_what_they_cannot_be_compared_with(
+    masks: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """AP of masks is that of a single threshold: a fraction of what the probabilities behind them would have."""
+    metric, random = LesionMetric(out_dir=str(tmp_path), bootstrap=10), np.random.RandomState(0)
+    metric.dataset_meta = dict(classes=LESIONS)
+    truth = (random.rand(4, 20, 30) < 0.2).astype(np.uint8)
+    probabilities = np.clip(0.4 * random.rand(4, 20, 30) + 0.4 * truth, 0, 1).astype(np.float32)
+    maps = dict(probabilities=(probabilities > 0.5).astype(np.float32) if masks else probabilities, gt_sem_seg=truth)
+    data = {key: PixelData(data=torch.from_numpy(value)) for key, value in maps.items()}
+    sample = SegDataSample(metainfo=dict(img_path="/x/a.jpg"), **data)
+    metric.process(None, [sample.to_dict()])
+    metric.evaluate(1)
+    assert ("not to be compared with those of probabilities; judge by Dice" in capsys.readouterr().out) is masks
+    assert (json.loads((tmp_path / "details.json").read_text())["note"] is not None) is masks
+
+
 def test_intervals_stand_beside_the_means(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     evaluate(random_pairs(), tmp_path)
     intervals = json.loads((tmp_path / "details.json").read_text())["intervals_95"]

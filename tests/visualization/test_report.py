@@ -175,7 +175,8 @@ addEventListener("load", () => {
   const enlarged = figure.offsetWidth / small;
   const pictures = [...document.images].every(image => image.complete && image.naturalWidth > 0);
   const out = document.createElement("output");
-  out.textContent = JSON.stringify({up, down, shown, enlarged, pictures, wide: document.documentElement.scrollWidth - innerWidth});
+  const wide = document.documentElement.scrollWidth - innerWidth;
+  out.textContent = JSON.stringify({up, down, shown, enlarged, pictures, wide});
   document.body.append(out);
 });
 </script></body>"""
