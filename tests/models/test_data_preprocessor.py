@@ -12,7 +12,8 @@ from torch import Tensor
 
 from mmseg.datasets.sampling import lesion_points
 from mmseg.models import LesionDataPreprocessor
-from mmseg.registry import MODELS
+from mmseg.models.data_preprocessors import lesion_data_preprocessor
+from mmseg.registry import MODELS, TRANSFORMS
 from mmseg.structures import SegDataSample, flatten_masks
 from mmseg.utils.errors import UserError
 
@@ -155,6 +156,37 @@ def test_processes_share_out_the_batch_of_one(world_size: int) -> None:
 def test_points_from_the_data_set_change_nothing_but_the_search() -> None:
     for ours, theirs in zip(run(1, 2), run(1, 2, points=True), strict=True):
         assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize(("transforms", "least", "most"), [
+    ([COLOUR], 0, 0), ([dict(CROP, lesion_prob=0.0), COLOUR], 0, 0), ([CROP], 10, 30), ([dict(CROP, lesion_prob=1.0)], 40, 40),
+])
+def test_lesions_are_searched_for_where_a_window_is_placed_on_one(
+    transforms: list[dict], least: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched = []
+    monkeypatch.setattr(
+        lesion_data_preprocessor, "lesion_points", lambda masks: searched.append(masks.shape) or lesion_points(masks))
+    LesionDataPreprocessor(MEAN, STD, transforms)(make_data([(20, 30)] * 40), training=True)
+    assert least <= len(searched) <= most
+
+
+@pytest.mark.parametrize("points", [False, True])
+def test_a_transform_of_a_users_reads_the_points_as_a_list(points: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[list[Tensor]] = []
+
+    def reader(batch: dict[str, Any]) -> dict[str, Any]:
+        found = batch["points"]
+        assert len(found) == 3
+        read.extend([*found, found[-1], *found[1:]])
+        return batch
+
+    monkeypatch.setitem(TRANSFORMS.module_dict, "Reader", lambda: reader)
+    data = make_data([(8, 12), (10, 9), (7, 7)], points)
+    expected = [lesion_points(mask) for mask in masks_of(data)]
+    LesionDataPreprocessor(MEAN, STD, [dict(type="Reader")])(data, training=True)
+    for ours, theirs in zip(read, [*expected, expected[2], *expected[1:]], strict=True):
+        assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
 
 
 def test_windows_are_placed_on_every_class_of_an_index_map() -> None:

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmseg.datasets.transforms.ranges import check_ranges
 from mmseg.registry import TRANSFORMS
 from mmseg.structures import IGNORE
 from mmseg.utils.errors import UserError
@@ -38,6 +39,9 @@ class BatchRandomAffine:
         lesion_prob: share of windows placed on a lesion, where the image has any.
         lesion_weights: how much more often one lesion is chosen than another, in the data set's order, among those that the
             image has; None chooses all alike.
+
+    Raises:
+        ValueError: scales that are not positive or out of order, a probability that is not from 0 to 1, or a negative weight.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class BatchRandomAffine:
         self.flip_prob = flip_prob
         self.lesion_prob = lesion_prob
         self.lesion_weights = lesion_weights
+        check_ranges(self, "flip_prob", "lesion_prob", most=1)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Resample ``images`` ``(B, 3, H, W)``, 0 to 255, to float32, and ``masks`` uint8 ``(B, C, H, W)``, to the crop size.
@@ -66,11 +71,12 @@ class BatchRandomAffine:
         Beyond ``sizes`` images are black and masks :data:`~mmseg.structures.IGNORE`. Masks may be packed (C = 1, see
         :func:`~mmseg.structures.pack_masks`): they are only moved. Further keys: ``sizes`` ``(B, 2)``, on the CPU, height and
         width of each photograph inside the padded batch; ``points``, lesion pixels of each photograph (see
-        :func:`~mmseg.datasets.sampling.lesion_points`); ``random``, a :class:`~mmseg.datasets.transforms.BatchRandom`.
+        :func:`~mmseg.datasets.sampling.lesion_points`), read only of those whose window is placed on a lesion; ``random``, a
+        :class:`~mmseg.datasets.transforms.BatchRandom`.
         """
         return resample(batch, *self.draw(batch["random"], batch["sizes"].float(), batch["points"]), self.crop_size)
 
-    def draw(self, random: Any, sizes: Tensor, points: list[list[Tensor]]) -> tuple[Tensor, Tensor]:
+    def draw(self, random: Any, sizes: Tensor, points: Sequence[list[Tensor]]) -> tuple[Tensor, Tensor]:
         """Centre ``(B, 2)`` (x, y) in pixels of the photograph and matrix ``(B, 2, 2)`` from window to photograph."""
         scale = torch.exp(random.uniform(math.log(self.scale[0]), math.log(self.scale[1])))
         angle = torch.deg2rad(random.uniform(*self.rotation))
@@ -86,8 +92,8 @@ class BatchRandomAffine:
 
         wanted, which, nth = random.chance(self.lesion_prob), random.uniform(0.0, 1.0), random.uniform(0.0, 1.0)
         offset = torch.einsum("bij,bj->bi", matrix, (place - 0.5) * window)
-        for i, lesions in enumerate(points):
-            pixels = self._choose(lesions, float(which[i])) if wanted[i] else None
+        for i in wanted.nonzero().flatten().tolist():  # others may not have been searched for yet
+            pixels = self._choose(points[i], float(which[i]))
             if pixels is not None:  # a float32 share rounds up to 1 once in 30 million draws
                 centre[i] = pixels[min(int(nth[i] * len(pixels)), len(pixels) - 1)].flip(0) + 0.5 + offset[i]
         return centre, matrix

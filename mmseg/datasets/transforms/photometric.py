@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmseg.datasets.transforms.ranges import check_ranges
 from mmseg.registry import TRANSFORMS
 
 __all__ = ["BatchPhotometricDistortion"]
@@ -28,14 +29,17 @@ class BatchPhotometricDistortion:
     kernel 1 2 1 in both directions, which for ``s = 1`` is a Gaussian of 0.7 px. Gamma follows.
 
     Args:
-        brightness: greatest relative change; 0.3 gives factors of 0.7 to 1.3.
+        brightness: greatest relative change, 0 to 1; 0.3 gives factors of 0.7 to 1.3.
         contrast: the same for contrast.
         saturation: the same for saturation.
-        hue: greatest turn in degrees.
-        gamma: greatest relative change; factors of ``1 / (1 + gamma)`` to ``1 + gamma``, log-uniformly.
+        hue: greatest turn in degrees, 0 or more.
+        gamma: greatest relative change, 0 or more; factors of ``1 / (1 + gamma)`` to ``1 + gamma``, log-uniformly.
         prob: probability that a sample is changed at all.
         blur: greatest share of blur, 0 to 1; 0 never blurs.
         blur_prob: probability that a sample that is changed is blurred.
+
+    Raises:
+        ValueError: a strength or a probability that is out of its range.
     """
 
     def __init__(
@@ -57,6 +61,8 @@ class BatchPhotometricDistortion:
         self.prob = prob
         self.blur = blur
         self.blur_prob = blur_prob
+        check_ranges(self, "brightness", "contrast", "saturation", "prob", "blur", "blur_prob", most=1)
+        check_ranges(self, "hue", "gamma")
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Change ``images``, ``(B, 3, H, W)``, RGB, 0 to 255, into new ones, float32; ``random`` as in the affine transform."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -28,10 +29,11 @@ class LesionDataPreprocessor(BaseDataPreprocessor):
     - ``masks``: uint8 ``(B, 1, H, W)``, one bit a lesion, 255 ignored (:func:`~mmseg.structures.unpack_masks` gives channels),
       or, where the data set gives index maps, these; ``packed`` is False then;
     - ``sizes``: ``(B, 2)``, height and width of each photograph, on the CPU;
-    - ``points``: lesion pixels of each photograph, see :func:`~mmseg.datasets.sampling.lesion_points`;
+    - ``points``: lesion pixels of each photograph, see :func:`~mmseg.datasets.sampling.lesion_points`; those of a photograph
+      whose data set gave none are searched for when they are read;
     - ``random``: a :class:`~mmseg.datasets.transforms.BatchRandom`.
 
-    In testing they do not run. Nothing waits for the device.
+    In testing they do not run. Nothing waits for the device but that search.
 
     The training loop sets ``seed``, ``iteration``, ``rank`` and ``world_size`` (see
     :class:`~mmseg.engine.hooks.BatchSeedHook`); sample j of this process is slot ``j * world_size + rank`` of the global batch.
@@ -97,11 +99,10 @@ class LesionDataPreprocessor(BaseDataPreprocessor):
         """Run the transforms; write each crop's target and size into its sample. Index maps travel as they are."""
         indexed = packed is None and len(samples[0].gt_sem_seg.data) == 1
         masks = packed or [sample.gt_sem_seg.data[0] if indexed else pack_masks(sample.gt_sem_seg.data) for sample in samples]
-        points = [sample.get("lesion_points") or lesion_points(_channels(sample.gt_sem_seg.data.cpu())) for sample in samples]
         slots = [j * self.world_size + self.rank for j in range(len(samples))]
         batch: dict[str, Any] = dict(
             images=images, masks=stack_batch([mask[None] for mask in masks], pad_value=IGNORE), packed=not indexed, sizes=sizes,
-            points=points, random=BatchRandom(self.seed, self.iteration, slots),
+            points=_LesionPoints(samples), random=BatchRandom(self.seed, self.iteration, slots),
         )
         for transform in self.train_transforms:
             batch = transform(batch)
@@ -112,6 +113,22 @@ class LesionDataPreprocessor(BaseDataPreprocessor):
             sample.gt_sem_seg = PixelData(data=target)
             sample.set_metainfo(dict(img_shape=tuple(target.shape[-2:])))
         return batch["images"]
+
+
+class _LesionPoints(Sequence[list[Tensor]]):
+    """Lesion pixels of each sample: the data set's, or searched for on the CPU whenever they are read."""
+
+    def __init__(self, samples: list[SegDataSample]) -> None:
+        self._samples = samples
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(len(self))[index]]
+        sample = self._samples[index]
+        return sample.get("lesion_points") or lesion_points(_channels(sample.gt_sem_seg.data.cpu()))
 
 
 def _channels(truth: Tensor) -> Tensor:

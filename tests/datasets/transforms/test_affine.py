@@ -299,6 +299,13 @@ def test_it_is_registered_and_refuses_impossible_scales() -> None:
             BatchRandomAffine((8, 8), scale=scale)
 
 
+@pytest.mark.parametrize("name", ["flip_prob", "lesion_prob"])
+@pytest.mark.parametrize("value", [-0.1, 50, float("nan"), "half"])
+def test_what_is_no_probability_is_named(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"BatchRandomAffine: got {name}={value!r}, expected a number, from 0 to 1"):
+        BatchRandomAffine((8, 8), **{name: value})
+
+
 @pytest.mark.gpu
 def test_the_gpu_gives_what_the_cpu_gives() -> None:
     transform = BatchRandomAffine((20, 26), lesion_prob=0.5)

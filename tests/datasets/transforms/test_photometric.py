@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -112,6 +113,22 @@ def test_every_sample_by_its_own_numbers_wherever_it_is() -> None:
 
 def test_it_is_registered() -> None:
     assert isinstance(TRANSFORMS.build(dict(type="BatchPhotometricDistortion")), BatchPhotometricDistortion)
+
+
+@pytest.mark.parametrize("name", ["brightness", "contrast", "saturation", "prob", "blur", "blur_prob"])
+@pytest.mark.parametrize("value", [-0.1, 32, float("nan"), (0.5, 1.5)])
+def test_strengths_and_probabilities_out_of_range_are_named(name: str, value: object) -> None:
+    told = f"BatchPhotometricDistortion: got {name}={value!r}, expected a number, from 0 to 1"
+    with pytest.raises(ValueError, match=re.escape(told)):
+        BatchPhotometricDistortion(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["hue", "gamma"])
+def test_strengths_without_an_upper_end(name: str) -> None:
+    for value in (-0.1, float("inf")):
+        with pytest.raises(ValueError, match=f"got {name}={value}, expected a number, 0 or more"):
+            BatchPhotometricDistortion(**{name: value})
+    BatchPhotometricDistortion(**{name: 18})
 
 
 class TestBlur:
