@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 import torch.nn.functional as F
@@ -106,19 +106,21 @@ class BaseSegmentor(BaseModel):
         """Predict lesions at the size of the original images.
 
         An image that was padded to the size of its batch is predicted alone and without the padding, which would otherwise
-        enter the network's global means: a batch gives what its images give one by one.
+        enter the network's global means: a batch gives what its images give one by one. Padding that was asked for
+        (:class:`SegDataPreProcessor` with ``test_cfg``) is what the network sees; it is cut off the probabilities.
 
         Args:
             inputs: ``(B, 3, H, W)``, normalised, padded at the bottom and on the right.
             data_samples: with ``img_shape``, the part of the input that is image, and ``ori_shape``; both default to the
-                input's size.
+                input's size. ``img_padding_size`` says that the padding was asked for.
 
         Returns:
             the samples with ``probabilities`` and ``pred_sem_seg``, see :class:`SegDataSample`.
         """
         size = tuple(inputs.shape[2:])
         samples = list(data_samples) if data_samples is not None else [SegDataSample() for _ in inputs]
-        shapes = [tuple(sample.metainfo.get("img_shape", size)[:2]) for sample in samples]
+        shapes = [size if "img_padding_size" in sample.metainfo else tuple(sample.metainfo.get("img_shape", size)[:2])
+                  for sample in samples]
         if all(shape == size for shape in shapes):
             return self.postprocess(self._probabilities(inputs), samples)
         for image, (height, width), sample in zip(inputs, shapes, samples, strict=True):
@@ -130,14 +132,17 @@ class BaseSegmentor(BaseModel):
 
         Args:
             probabilities: ``(B, L, H, W)`` in [0, 1], lesions only.
-            data_samples: with ``img_shape`` (what exceeds it at the bottom and on the right is padding) and ``ori_shape``,
-                as in :meth:`predict`.
+            data_samples: with ``img_padding_size`` (left, right, top, bottom) or ``img_shape`` (what exceeds it at the bottom and
+                on the right is padding), and ``ori_shape``, as in :meth:`predict`.
 
         Returns:
             the samples, each with ``probabilities`` float32 ``(L, H, W)`` and ``pred_sem_seg`` uint8 ``(1, H, W)``: 0, or 1 +
             the likeliest of the lesions above their thresholds.
         """
         for probability, sample in zip(probabilities.float(), data_samples, strict=True):
+            height, width = probability.shape[1:]
+            left, right, top, bottom = sample.metainfo.get("img_padding_size", (0, 0, 0, 0))
+            probability = probability[:, top : height - bottom, left : width - right]
             height, width = sample.metainfo.get("img_shape", probability.shape[1:])[:2]
             probability = probability[:, :height, :width]
             original = tuple(sample.metainfo.get("ori_shape", probability.shape[1:])[:2])
@@ -179,8 +184,7 @@ class BaseSegmentor(BaseModel):
             probabilities; nothing where pixels are of their likeliest class.
 
         Raises:
-            TypeError: something in their place that is no number.
-            ValueError: neither one number for all nor one a lesion, or a number is no probability.
+            ValueError: neither one number for all nor a list of one a lesion, or a number is no probability.
         """
         if self.is_argmax:
             return {}
@@ -251,7 +255,11 @@ def _starts(size: int, crop: int, stride: int) -> list[int]:
 
 def _limits(limits: float | Sequence[float], lesions: int) -> Tensor:
     """Thresholds ``(lesions,)``, float64."""
-    numbers = torch.as_tensor(limits, dtype=torch.float64).flatten()
+    try:
+        numbers = torch.as_tensor(limits, dtype=torch.float64).flatten()
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"test_cfg.thresholds: got {limits!r}, expected one number for all or a list of one for each of the "
+                         f"{lesions} lesions") from error
     if len(numbers) not in (1, lesions):
         raise ValueError(f"test_cfg.thresholds: got {len(numbers)} numbers, expected one for all or one for each of the "
                          f"{lesions} lesions")
@@ -266,12 +274,16 @@ def _check_test_cfg(test_cfg: ConfigType) -> None:
         raise ValueError(f"test_cfg.mode: got {mode!r}, expected 'whole' or 'slide'")
     if mode == "slide":
         crop, stride = test_cfg.get("crop_size"), test_cfg.get("stride")
-        if crop is None or stride is None or any(not 0 < s <= c for s, c in zip(stride, crop, strict=True)):
+        if not _is_pair(crop) or not _is_pair(stride) or any(not 0 < s <= c for s, c in zip(stride, crop, strict=True)):
             raise ValueError(f"test_cfg: got crop_size={crop}, stride={stride}, expected for mode='slide' two (height, width) "
                              "pairs with 0 < stride <= crop_size, so that the crops cover the image")
     flips = test_cfg.get("flips") or ()
-    unknown = set(flips) - set(_FLIPS)
+    unknown = [flip for flip in flips if flip not in [*_FLIPS]] if isinstance(flips, (list, tuple)) else flips
+    if unknown:
+        raise ValueError(f"test_cfg.flips: got {unknown!r}, expected a list of any of {sorted(_FLIPS)}")
     if len(set(flips)) < len(flips):
         raise ValueError(f"test_cfg.flips: got {len(flips)}, of which some are the same, expected each once")
-    if unknown:
-        raise ValueError(f"test_cfg.flips: got {sorted(unknown)}, expected any of {sorted(_FLIPS)}")
+
+
+def _is_pair(size: Any) -> TypeGuard[Sequence[int]]:
+    return isinstance(size, (list, tuple)) and len(size) == 2 and all(isinstance(side, int) for side in size)
