@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import weakref
 
 import pytest
 import torch
 
+from mmseg.models.losses import CrossEntropyLoss, LesionDiceLoss
 from mmseg.models.losses.soft_counts import _blocks, soft_counts
 
 
@@ -101,3 +104,42 @@ def test_what_is_remembered_is_never_stale() -> None:
     with torch.no_grad():
         soft_counts(logit, label)
     assert soft_counts(logit.requires_grad_(), label).overlap.requires_grad
+
+
+def losses() -> tuple[CrossEntropyLoss, LesionDiceLoss]:
+    return CrossEntropyLoss(use_sigmoid=True), LesionDiceLoss()
+
+
+def test_inference_mode() -> None:
+    logit, label = example(dtype=torch.float32)
+    expected = [loss(logit, label, ignore_index=255) for loss in losses()]
+    with torch.inference_mode():
+        for x, y in ((logit.clone(), label), (logit, label.clone())):
+            torch.testing.assert_close([loss(x, y, ignore_index=255) for loss in losses()], expected)
+
+
+def test_each_loss_of_leaves_has_a_backward_pass_of_its_own() -> None:
+    logit, label = example(dtype=torch.float32)
+    logit.requires_grad_()
+    gradients = [torch.autograd.grad(loss(logit, label, ignore_index=255), logit)[0] for loss in (*losses(), *losses())]
+    assert torch.equal(gradients[0], gradients[2]) and torch.equal(gradients[1], gradients[3])
+
+
+@pytest.mark.parametrize("leaf", [True, False])
+def test_logits_are_not_kept_alive(leaf: bool) -> None:
+    logit, label = example(dtype=torch.float32)
+    logit = logit.requires_grad_() if leaf else logit.requires_grad_() * 1
+    reference = weakref.ref(logit)
+    sum(loss(logit, label, ignore_index=255) for loss in losses()).backward()
+    del logit
+    gc.collect()
+    assert reference() is None
+
+
+def test_second_derivatives_are_refused() -> None:
+    """They would leave out that the probabilities depend on the logits."""
+    logit, label = example()
+    logit.requires_grad_()
+    (gradient,) = torch.autograd.grad(soft_counts(logit, label).overlap.square().sum(), logit, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()

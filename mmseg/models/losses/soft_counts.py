@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.utils.weak import WeakIdKeyDictionary
 
 __all__ = ["SoftCounts", "soft_counts"]
@@ -40,7 +41,9 @@ def soft_counts(seg_logit: Tensor, label: Tensor, ignore_index: int = 255) -> So
     """The sums of one pair of logits and targets; asked for again, the same tensors.
 
     Cross-entropy, Dice and the Tversky index are functions of these few numbers, so that neither they nor their gradients
-    need a tensor of the logits' size each: of a CPU step with five supervised outputs that was a third.
+    need a tensor of the logits' size each: of a CPU step with five supervised outputs that was a third. Losses that share these
+    sums need ``retain_graph`` where each gets a backward pass of its own. Logits that are leaves of the graph, and tensors of
+    inference mode, are not remembered: the sums of the former would keep them alive, the latter do not tell when they change.
 
     Args:
         seg_logit: logits ``(B, C, H, W)``, float32 or float64.
@@ -50,13 +53,19 @@ def soft_counts(seg_logit: Tensor, label: Tensor, ignore_index: int = 255) -> So
     Returns:
         see :class:`SoftCounts`.
     """
+    if seg_logit.is_inference() or label.is_inference() or (seg_logit.is_leaf and seg_logit.requires_grad):
+        return _count(seg_logit, label, ignore_index)
     state = (label, label._version, seg_logit._version, ignore_index, torch.is_grad_enabled())
     known = _memory.get(seg_logit)
     if known is None or known[0] is not label or known[1:-1] != state[1:]:
-        with torch.autocast(seg_logit.device.type, enabled=False):  # its sums of products would be in bfloat16
-            known = (*state, SoftCounts(*_SoftCounts.apply(seg_logit, label, ignore_index)))
+        known = (*state, _count(seg_logit, label, ignore_index))
         _memory[seg_logit] = known
     return known[-1]
+
+
+def _count(seg_logit: Tensor, label: Tensor, ignore_index: int) -> SoftCounts:
+    with torch.autocast(seg_logit.device.type, enabled=False):  # its sums of products would be in bfloat16
+        return SoftCounts(*_SoftCounts.apply(seg_logit, label, ignore_index))
 
 
 class _SoftCounts(torch.autograd.Function):
@@ -89,6 +98,7 @@ class _SoftCounts(torch.autograd.Function):
         return outputs
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         probability, labels = ctx.saved_tensors
         missed, alarmed, overlap, predicted = (g.flatten()[:, None] for g in gradients[:4])
