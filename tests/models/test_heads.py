@@ -126,6 +126,13 @@ def test_aspp_dilations_and_a_batch_of_one() -> None:
     assert model(inputs_of("ASPPHead", 1)).isfinite().all()
 
 
+def test_refine_aspp_classifies_its_deep_feature() -> None:
+    model, inputs = make("RefineASPPHead").eval(), inputs_of("RefineASPPHead")
+    deep = model.loss(inputs, batch(2, 97, 131)[1])[1]
+    assert torch.equal(deep, model.deep_feature(inputs))
+    assert torch.equal(model(inputs), model.cls_seg(deep)), "logits alone, as of every head"
+
+
 def test_isd_losses_and_their_weights() -> None:
     torch.manual_seed(0)
     weighted = make("ISDHead", multi_label=False, dropout_ratio=0.0)

@@ -55,18 +55,9 @@ class RefineASPPHead(ASPPHead):
         """The backbone's features to the deep feature ``(B, channels, h, w)``, without classifying it."""
         return self._forward_feature(inputs)
 
-    def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """The backbone's features to logits ``(B, num_classes, h, w)`` and the deep feature ``(B, channels, h, w)``."""
-        feature = self.deep_feature(inputs)
-        return self.cls_seg(feature), feature
-
     def loss(
         self, inputs: Sequence[Tensor], batch_data_samples: Sequence[SegDataSample], train_cfg: OptConfigType = None,
     ) -> tuple[Losses, Tensor]:
         """Losses by name, and the deep feature."""
-        logits, feature = self(inputs)
-        return self.loss_by_feat(logits, batch_data_samples), feature
-
-    def predict(self, inputs: Sequence[Tensor], batch_img_metas: Any, test_cfg: OptConfigType = None) -> Tensor:
-        """Logits at the size of the input, as in :class:`BaseDecodeHead`."""
-        return self.predict_by_feat(self(inputs)[0], batch_img_metas)
+        feature = self.deep_feature(inputs)
+        return self.loss_by_feat(self.cls_seg(feature), batch_data_samples), feature
