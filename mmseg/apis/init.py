@@ -125,7 +125,7 @@ def build_model(config: Config) -> BaseSegmentor:
         model.setdefault("data_preprocessor", config.data_preprocessor)
     try:
         return MODELS.build(model)
-    except (ValueError, TypeError, KeyError) as error:  # what constructors say of wrong values
+    except (ValueError, TypeError, KeyError, AssertionError, ImportError) as error:  # what constructors say of wrong values
         raise UserError(f"{config.filename or 'config'}: {error}") from error
 
 

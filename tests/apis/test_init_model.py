@@ -13,6 +13,7 @@ import torch
 from mmengine.config import Config
 
 from mmseg.apis import LesionInferencer, inference_model, init_model
+from mmseg.apis.init import build_model
 from mmseg.compat.export import metadata
 from mmseg.compat.model_card import model_card
 from mmseg.datasets.reading import read_image
@@ -74,6 +75,22 @@ def test_stored_thresholds_that_are_no_probabilities(tuned: Path, tmp_path: Path
 def test_configured_thresholds_that_are_no_probabilities(tuned: Path, wrong: object) -> None:
     with pytest.raises(UserError, match=r"test_cfg\.thresholds: got .*, expected"):
         init_model(None, tuned, "cpu", {"model.test_cfg.thresholds": wrong})
+
+
+@pytest.mark.parametrize(("preprocessor", "message"), [
+    (dict(type="SegDataPreProcessor", mean=[1.0, 2.0, 3.0]), r"got mean=\[1.0, 2.0, 3.0\], std=None, expected both or neither"),
+    (dict(type="SegDataPreProcessor", bgr_to_rgb=True, rgb_to_bgr=True), "got bgr_to_rgb=True, rgb_to_bgr=True, expected one"),
+    (dict(type="SegDataPreProcessor", mean=[1.0, 2.0], std=[1.0, 2.0]), "mean.* should have 1 or 3 values"),  # by assert
+    (dict(type="LesionDataPreprocessor", mean=[1.0] * 3, std=[1.0] * 3, train_transforms=[
+        dict(type="BatchPhotometricDistortion", brightness=32)]), "got brightness=32, expected a number, from 0 to 1"),
+])
+def test_what_a_preprocessor_refuses(
+    run_config: Callable[..., Config], tmp_path: Path, preprocessor: dict[str, object], message: str
+) -> None:
+    config = run_config(tmp_path)
+    config.data_preprocessor = preprocessor
+    with pytest.raises(UserError, match=message):
+        build_model(config)
 
 
 def test_a_configuration_is_left_as_it_was(run_config: Callable[..., Config], tmp_path: Path) -> None:

@@ -39,7 +39,8 @@ class SegDataPreProcessor(ImgDataPreprocessor):
         test_cfg: ``size`` or ``size_divisor`` of testing; without it images of one batch must have one size.
 
     Raises:
-        ValueError: in use, for neither or both of ``size`` and ``size_divisor``, or images of several sizes in testing.
+        ValueError: for one of ``mean`` and ``std``, or both swaps of channels; in use, for neither or both of ``size`` and
+            ``size_divisor``, or images of several sizes in testing.
     """
 
     def __init__(
@@ -47,6 +48,10 @@ class SegDataPreProcessor(ImgDataPreprocessor):
         size_divisor: int | None = None, pad_val: float = 0, seg_pad_val: float = 255, bgr_to_rgb: bool = False,
         rgb_to_bgr: bool = False, batch_augments: Any = None, test_cfg: OptConfigType = None,
     ) -> None:
+        if (mean is None) != (std is None):
+            raise ValueError(f"SegDataPreProcessor: got mean={mean}, std={std}, expected both or neither")
+        if bgr_to_rgb and rgb_to_bgr:
+            raise ValueError("SegDataPreProcessor: got bgr_to_rgb=True, rgb_to_bgr=True, expected one of them or none")
         super().__init__(mean, std, size_divisor or 1, pad_val, bgr_to_rgb, rgb_to_bgr)
         self.size, self.size_divisor, self.pad_val, self.seg_pad_val = size, size_divisor, pad_val, seg_pad_val
         self.batch_augments, self.test_cfg = batch_augments, test_cfg
