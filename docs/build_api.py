@@ -29,6 +29,7 @@ PAGES = {
     "structures": ["mmseg.structures"],
 }
 """Page name: its packages."""
+_ONE_ITEM = ("Returns:", "Yields:", "Note:")
 Definition = ast.ClassDef | ast.FunctionDef | ast.Assign | ast.AnnAssign
 
 
@@ -78,8 +79,13 @@ def entry(package: str, module: str, name: str) -> list[str]:
     for method in node.body if isinstance(node, ast.ClassDef) else []:
         told = ast.get_docstring(method) if isinstance(method, ast.FunctionDef) else None
         if told and not method.name.startswith("_"):
-            text += [f"**`{method.name}({arguments(method)})`**", "", *docstring(told)]
+            call = method.name if is_property(method) else f"{method.name}({arguments(method)})"
+            text += [f"**`{call}`**", "", *docstring(told)]
     return text
+
+
+def is_property(method: ast.FunctionDef) -> bool:
+    return any(ast.unparse(decorator).endswith("property") for decorator in method.decorator_list)
 
 
 def names_of(node: ast.stmt) -> list[str]:
@@ -106,27 +112,35 @@ def arguments(function: ast.FunctionDef) -> str:
 
 
 def docstring(text: str) -> list[str]:
-    """Google's form as Markdown: sections become lists, roles and double backticks code, ``::`` blocks fenced."""
-    text = re.sub(r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"`\1`", text).replace("``", "`")
+    """Google's form as Markdown: sections become lists, roles and double backticks code, ``::`` blocks fenced.
+
+    Of a role's name the class stays, the modules before it go. What is returned is one item, whatever its lines.
+    """
+    text = re.sub(r":\w+:`~?(?:[a-z_]\w*\.)*([\w.]+)`", r"`\1`", text).replace("``", "`")
     lines: list[str] = []
     literal = False
-    section = False
+    section = ""
     for line in text.splitlines():
         if literal and line and not line.startswith("    "):
             lines[-1:] = ["```", ""]
             literal = False
         if re.fullmatch(r"(Args|Returns|Raises|Attributes|Yields|Note):", line):
-            lines += [f"{line[:-1]}:", ""]
-            section = True
-        elif section and line.startswith("    ") and not line.startswith("     "):
-            lines.append(re.sub(r"^- (\*{0,2}[\w., ()]{1,40}): ", r"- `\1`: ", f"- {line.strip()}"))
-        elif section and line.startswith("     "):
+            lines += [line, ""]
+            section = line
+        elif section and line.startswith("        - "):
+            if not lines[-1]:
+                lines.pop()
+            lines.append(f"  {line.strip()}")
+        elif section and line.startswith("    ") and (line[4] == " " or (section in _ONE_ITEM and lines[-1])):
             lines[-1] += f" {line.strip()}"
+        elif section and line.startswith("    "):
+            named = line.strip() if section in _ONE_ITEM else re.sub(r"^(\*{0,2}[\w., ()]{1,40}): ", r"`\1`: ", line.strip())
+            lines.append(f"- {named}")
         elif line.endswith("::"):
             lines += [line[:-1], "", "```text"]
             literal = True
         elif not (literal and lines[-1] == "```text" and not line):
-            section = section and not line
+            section = section if not line else ""
             lines.append(line.removeprefix("    ") if literal else line)
     return [*lines, "```" if literal else "", ""]
 

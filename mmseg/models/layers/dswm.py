@@ -24,8 +24,9 @@ class DSWM(nn.Module):
         fused    = ReLU(BN(conv3x3(w_s S + w_d D)))
 
     Unlike in ISDNet's relation-aware fusion the weights are convex, so that neither branch can shut both off, and vary over the
-    image, so that a user can look at where detail or context decided (:meth:`weights`); both start at 1/2. They are computed in
-    float32, also under autocast. A descriptor of the whole image, as that fusion has, was tried and left out (docs/sdcnet.md).
+    image, so that a user can look at where detail or context decided (:meth:`weights`); both start at 1/2. Only the
+    softmax is computed in float32; under autocast the logits, and the weights that are applied, are of its type. A descriptor of
+    the whole image, as that fusion has, was tried and left out (docs/sdcnet.md).
 
     Source: our own design.
 
