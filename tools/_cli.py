@@ -81,8 +81,14 @@ def hint(old: str, new: str) -> None:
     print(f"note: {old} is the old spelling of {new}", file=sys.stderr)
 
 
-def is_first_process() -> bool:
-    """Whether this is the first process of a job, however it was started (torchrun, Slurm, MPI), or the only one."""
+def is_first_process(launcher: str) -> bool:
+    """Whether this is the first process of a job, however it was started (torchrun, Slurm, MPI), or the only one.
+
+    Args:
+        launcher: of the command line; by 'none' every process is a run of its own, whatever a cluster has set.
+    """
+    if launcher == "none":
+        return True
     ranks = [os.environ.get(name) for name in ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK")]
     return next((rank for rank in ranks if rank), "0") == "0"
 
@@ -101,7 +107,7 @@ def prepare_config(args: argparse.Namespace, *needs: str) -> Any:
     if args.options:
         hint("--options", "--cfg-options")
         args.cfg_options = [*args.options, *(args.cfg_options or [])]
-    config = load_config(args.config, options(args.cfg_options), tell=is_first_process())
+    config = load_config(args.config, options(args.cfg_options), tell=is_first_process(args.launcher))
     require(config, *needs)
     for key, kind, right in _KINDS:
         if not isinstance(config.get(key), (kind, type(None))):

@@ -60,7 +60,7 @@ def main() -> None:
         if args.checkpoint and not Path(args.checkpoint).is_file():
             raise UserError(f"{args.checkpoint}: no such checkpoint; tools/train.py writes latest.pth into its work_dir")
         out = Path(args.out or Path(config.work_dir, time.strftime("test_%Y%m%d_%H%M%S")))
-        if is_first_process():  # the others tell the time for themselves, and write nothing there
+        if is_first_process(args.launcher):  # the others tell the time for themselves, and write nothing there
             make_folder(out, "--out" if args.out else "--work-dir")
         command = shlex.join(["python", *sys.argv])
         if args.predictions:

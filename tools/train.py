@@ -99,7 +99,7 @@ def main() -> None:
                 if path not in (*named, args.resume, args.load_from):
                     raise UserError(f"{path}: no such file, though load_from of the config names it")
                 raise UserError(f"{path}: no such file, though it was named on the command line")
-        earlier = earlier_run(config) if is_first_process() else []
+        earlier = earlier_run(config) if is_first_process(args.launcher) else []
         if earlier and not args.overwrite:
             raise UserError(
                 f"{config.work_dir}: holds checkpoints of an earlier run ({earlier[0].name}), which this one would replace; "
@@ -109,7 +109,7 @@ def main() -> None:
         for path in filter(None, [*named, config.load_from]):
             if Path(path).resolve() in removed:
                 raise UserError(f"{path}: is to be loaded, and would be removed by --overwrite; name another --work-dir")
-        if not args.no_check and is_first_process():
+        if not args.no_check and is_first_process(args.launcher):
             check(config)
 
         from mmseg.apis import build_runner
