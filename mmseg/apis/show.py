@@ -37,8 +37,8 @@ def show_result_pyplot(
         uint8 ``(H + legend, W, 3)``, RGB.
     """
     image = img if isinstance(img, np.ndarray) else read_image(img)
-    masks, shown = model.shown_masks(result).cpu().numpy(), model.shown_classes(model.dataset_meta)
-    overlay = draw_overlay(image, masks, *shown, opacity, model.shown_thresholds(masks))
+    masks, (classes, palette) = model.shown_masks(result).cpu().numpy(), model.shown_classes(model.dataset_meta)
+    overlay = draw_overlay(image, masks, classes, palette, opacity, model.shown_thresholds(len(classes)))
     if out_file is not None:
         write_picture(out_file, overlay)
     if show:

@@ -36,8 +36,9 @@ class OverlayHook(Hook):
         """Draw the images of one batch."""
         self.out_dir.mkdir(parents=True, exist_ok=True)
         model = runner.bare_model
-        shown = model.shown_classes(runner.test_dataloader.dataset.metainfo)
+        classes, palette = model.shown_classes(runner.test_dataloader.dataset.metainfo)
         for sample in outputs or []:
             masks = model.shown_masks(sample).cpu().numpy()
-            overlay = draw_overlay(read_image(sample.img_path), masks, *shown, thresholds=model.shown_thresholds(masks))
+            limits = model.shown_thresholds(len(classes))
+            overlay = draw_overlay(read_image(sample.img_path), masks, classes, palette, thresholds=limits)
             write_picture(self.out_dir / f"{Path(sample.img_path).stem}_overlay.png", overlay)

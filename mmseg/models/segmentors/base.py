@@ -169,9 +169,9 @@ class BaseSegmentor(BaseModel):
             return probabilities > 0.5
         return class_masks(sample.pred_sem_seg.data, len(probabilities))
 
-    def shown_thresholds(self, masks: Sequence[Any]) -> list[float] | None:
-        """At which :meth:`shown_masks` cuts each of these masks; None where a pixel is of its likeliest class."""
-        return None if self.is_argmax else [0.5] * len(masks)
+    def shown_thresholds(self, channels: int) -> list[float] | None:
+        """At which :meth:`shown_masks` cuts each of so many channels; None where a pixel is of its likeliest class."""
+        return None if self.is_argmax else [0.5] * channels
 
     def lesion_thresholds(self, classes: Sequence[str], stored: Mapping[str, float] | None = None) -> dict[str, float]:
         """By lesion: ``test_cfg.thresholds``, or where it names none those stored in a checkpoint, or else 0.5.
