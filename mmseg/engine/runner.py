@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import logging
 import signal
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +24,7 @@ from mmengine.runner import BaseLoop, Runner
 from mmengine.runner.checkpoint import weights_to_cpu
 from torch import nn
 
+from mmseg.compat.legacy_lr import LegacyLR
 from mmseg.compat.weights import LoadReport, match_weights
 from mmseg.engine.agreement import COLLECTIVE_TIMEOUT, agree, wait_at_most
 from mmseg.engine.checkpoint import FORMAT_VERSION, read_checkpoint, write_checkpoint
@@ -39,7 +42,7 @@ from mmseg.engine.resuming import (
 from mmseg.engine.work_dir import sole_writer
 from mmseg.models import BaseSegmentor
 from mmseg.models.layers import use_fast_weight_gradients
-from mmseg.registry import RUNNERS
+from mmseg.registry import PARAM_SCHEDULERS, RUNNERS, find_class
 from mmseg.utils.device import check_local_rank, default_device, distributed_backend, exact_convolutions
 from mmseg.utils.digests import named_source
 from mmseg.utils.errors import UserError
@@ -112,6 +115,16 @@ class LesionRunner(Runner):
 
         unused = self.cfg.get("find_unused_parameters", False)
         return MMDistributedDataParallel(module=model, broadcast_buffers=False, find_unused_parameters=unused)
+
+    def _build_param_scheduler(self, scheduler: Any, optim_wrapper: Any) -> list[Any]:
+        """As mmengine's, which takes a schedule that does not say ``by_epoch`` for one of epochs; LegacyLR counts iterations."""
+
+        def in_iterations(cfg: Any) -> Any:
+            found = find_class(PARAM_SCHEDULERS, cfg.get("type")) if isinstance(cfg, dict) else None
+            return {"by_epoch": False, **cfg} if inspect.isclass(found) and issubclass(found, LegacyLR) else cfg
+
+        given = scheduler if isinstance(scheduler, Sequence) else [scheduler]
+        return super()._build_param_scheduler([in_iterations(cfg) for cfg in given], optim_wrapper)
 
     def _maybe_compile(self, target: str) -> None:
         """Compile the network, not the whole ``target``, where the config has ``compile=True`` or torch.compile's options."""

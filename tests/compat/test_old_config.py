@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,16 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
 
 from mmseg.apis import build_runner, register_all_modules
 from mmseg.compat.old_config import is_old, upgrade_config, upgrade_settings
 from mmseg.compat.old_model import find_weights
 from mmseg.compat.upgrade_files import upgrade_files
 from mmseg.engine import check_config, load_config
-from mmseg.registry import MODELS, PARAM_SCHEDULERS
+from mmseg.engine.runner import LesionRunner
+from mmseg.registry import MODELS
 from mmseg.utils.errors import UserError
 
 MODEL = """
@@ -228,7 +232,7 @@ class TestNumbers:
 
 
 def expected_rates(base: float, lr: dict[str, Any], most: int) -> list[float]:
-    """mmcv 1.x by its formulas, one iteration after the other."""
+    """mmcv 1.x, with which mmsegmentation 0.x trains, by its formulas, one iteration after the other."""
     rates = []
     for it in range(most):
         if lr["policy"] == "poly":
@@ -242,6 +246,30 @@ def expected_rates(base: float, lr: dict[str, Any], most: int) -> list[float]:
     return rates
 
 
+@pytest.fixture(scope="module")
+def runner(run_config: Callable[..., Config], tmp_path_factory: pytest.TempPathFactory) -> LesionRunner:
+    """About to train for 60 iterations."""
+    config = run_config(tmp_path_factory.mktemp("runner"), train_cfg__max_iters=60, param_scheduler__1__end=60)
+    runner: Any = build_runner(config)
+    assert runner.train_loop.max_iters == 60  # which builds the loop
+    return runner
+
+
+def rates_of(runner: Any, schedules: Any) -> list[list[float]]:
+    """The rates of two groups, of 0.2 and 0.02, at every iteration of the runner."""
+    parameters = [torch.nn.Parameter(torch.zeros(1)) for _ in range(2)]
+    optimizer = torch.optim.SGD([dict(params=[parameters[0]], lr=0.2), dict(params=[parameters[1]])], lr=0.02)
+    runner.optim_wrapper = OptimWrapper(optimizer)
+    (schedule,) = runner.build_param_scheduler(schedules)
+    rates: list[list[float]] = [[], []]
+    for _ in range(runner.max_iters):
+        for of_group, group in zip(rates, optimizer.param_groups, strict=True):
+            of_group.append(group["lr"])
+        runner.optim_wrapper.step()
+        schedule.step()
+    return rates
+
+
 @pytest.mark.parametrize("lr", [
     dict(policy="poly", power=0.9, min_lr=1e-4),
     dict(policy="poly", power=0.9, min_lr=1e-4, warmup="linear", warmup_iters=15, warmup_ratio=1e-3),
@@ -249,20 +277,17 @@ def expected_rates(base: float, lr: dict[str, Any], most: int) -> list[float]:
     dict(policy="step", step=[20, 45], gamma=0.3),
     dict(policy="step", step=16, min_lr=1e-4, warmup="linear", warmup_iters=5, warmup_ratio=0.5),
 ], ids=lambda lr: f"{lr['policy']}-{lr.get('warmup')}-{lr.get('min_lr')}")
-def test_the_learning_rate_of_every_iteration(new: Callable[..., Config], lr: dict[str, Any]) -> None:
-    config = new(f"lr_config = dict(_delete_=True, by_epoch=False, **{lr})")
-    parameters = [torch.nn.Parameter(torch.zeros(1)) for _ in range(2)]
-    optimizer = torch.optim.SGD([dict(params=[parameters[0]], lr=0.2), dict(params=[parameters[1]])], lr=0.02)
-    schedule = PARAM_SCHEDULERS.build(
-        {**config.param_scheduler[0], "end": config.train_cfg.max_iters}, default_args=dict(optimizer=optimizer))
-    rates: list[list[float]] = [[], []]
-    for _ in range(60):
-        for of_group, group in zip(rates, optimizer.param_groups, strict=True):
-            of_group.append(group["lr"])
-        optimizer.step()
-        schedule.step()
+def test_the_learning_rate_of_every_iteration(new: Callable[..., Config], runner: LesionRunner, lr: dict[str, Any]) -> None:
+    rates = rates_of(runner, new(f"lr_config = dict(_delete_=True, by_epoch=False, **{lr})").param_scheduler)
     assert rates[0] == pytest.approx(expected_rates(0.2, lr, 60), rel=1e-12)
     assert rates[1] == pytest.approx(expected_rates(0.02, lr, 60), rel=1e-12)
+
+
+def test_the_learning_rate_of_the_config_for_deepglobe(repo: Path, runner: LesionRunner) -> None:
+    schedules = load_config(repo / "configs/isdnet/isdnet_r18-d8_1224x1224_80k_DeepGlobe.py").param_scheduler
+    lr = dict(policy="poly", power=0.9, min_lr=1e-4)
+    assert rates_of(runner, schedules)[1] == pytest.approx(expected_rates(0.02, lr, 60), rel=1e-12)
+    assert rates_of(runner, schedules[0])[1] == pytest.approx(expected_rates(0.02, lr, 60), rel=1e-12)
 
 
 class TestNotes:
@@ -286,6 +311,32 @@ class TestNotes:
         config = load_config(old(), {"data.samples_per_gpu": 8, "optimizer.lr": 0.5, "train_cfg.max_iters": 9}, tell=False)
         assert (config.train_dataloader.batch_size, config.optim_wrapper.optimizer.lr, config.train_cfg.max_iters) == (8, 0.5, 9)
 
+    def test_overrides_of_what_a_translation_sets(self, old: Callable[..., Path]) -> None:
+        def model(**options: Any) -> Config:
+            given = {f"model.{key.replace('__', '.')}": value for key, value in options.items()}
+            return load_config(old(), given, tell=False).model
+
+        assert model(backbone__init_cfg=None).backbone.init_cfg is None
+        assert model(backbone__init_cfg=dict(type="Kaiming")).backbone.init_cfg == dict(type="Kaiming")
+        assert model(backbone__init_cfg__checkpoint="a.pth").backbone.init_cfg == dict(type="Pretrained", checkpoint="a.pth")
+        assert model(test_cfg__thresholds=0.3).test_cfg.thresholds == 0.3
+        assert model(test_cfg__flips=["horizontal"]).test_cfg.flips == ["horizontal"]
+        assert model().test_cfg.flips == ["vertical"]
+
+    def test_weights_that_an_override_replaces_are_told(
+        self, old: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        load_config(old(), {"model.backbone.init_cfg": None, "model.test_cfg.thresholds": 0.3})
+        text = capsys.readouterr().err
+        assert "  model.pretrained: dropped, model.backbone.init_cfg is given" in text
+        assert "thresholds=None" not in text
+
+    @pytest.mark.parametrize("auto", [False, True])
+    def test_auto_resume_keeps_resume_from(self, new: Callable[..., Config], auto: bool) -> None:
+        config = new(f"auto_resume = {auto}")
+        assert (config.load_from, config.resume) == ("old.pth", True)
+        assert new(f"auto_resume = {auto}\nresume_from = None").resume is auto
+
     def test_new_configs_are_left_alone(self, repo: Path) -> None:
         for path in (repo / "configs").glob("*net/*.py"):
             assert not is_old(Config.fromfile(path))
@@ -299,6 +350,9 @@ class TestMistakes:
         ("checkpoint_config = dict(by_epoch=True)", "checkpoint_config.by_epoch: got True"),
         ("optim_wrapper = dict(type='OptimWrapper')", r"mixes mmsegmentation 0\.x .* and 1\.x \(optim_wrapper\)"),
         ("data = dict(train=dict(_delete_=True, data_root='x'))", "data.train.type: missing"),
+        ("data = dict(train='x')", "data.train: got 'x', expected a data set"),
+        ("data = dict(_delete_=True, samples_per_gpu=2)", "data: got no train, val or test, expected one of them at least"),
+        ("data = dict(_delete_=True)", "data: got no train, val or test, expected one of them at least"),
     ])
     def test_what_is_not_possible(self, old: Callable[..., Path], leaf: str, message: str) -> None:
         with pytest.raises(UserError, match=rf"(?s)leaf\.py: .*{message}"):
@@ -379,6 +433,52 @@ class TestUpgrade:
         assert "momentum" not in leaf and "ResNetV1c" not in leaf and "img_path" not in leaf
         assert "{{$SDCNET_HOME:.}}/model/resnet18_v1c.pth" in written[0].read_text()
 
+    @pytest.mark.parametrize("home", ["./", "{}/", "{}/.", ""])
+    def test_however_the_home_is_written(
+        self, old: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: str
+    ) -> None:
+        monkeypatch.setenv("SDCNET_HOME", home.format(tmp_path))
+        written, _ = upgrade_files(old(), tmp_path / "new")
+        assert "{{$SDCNET_HOME:.}}/model/resnet18_v1c.pth" in written[0].read_text()
+        monkeypatch.setenv("SDCNET_HOME", "/elsewhere")
+        assert load_config(written[-1]).model.backbone.init_cfg.checkpoint == "/elsewhere/model/resnet18_v1c.pth"
+
+    def test_what_does_not_give_the_same_is_removed(
+        self, old: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("mmseg.compat.upgrade_files._difference", lambda new, base: {})
+        (tmp_path / "new").mkdir()
+        (tmp_path / "new/own.txt").touch()
+        with pytest.raises(UserError, match=r"leaf\.py: does not give back what .*leaf\.py is"):
+            upgrade_files(old(), tmp_path / "new")
+        assert [path for path in (tmp_path / "new").rglob("*") if path.is_file()] == [tmp_path / "new/own.txt"]
+
+    def test_a_config_of_today(self, repo: Path, demo_config: Path, tmp_path: Path) -> None:
+        for path in (demo_config, repo / "configs/default_runtime.py"):
+            with pytest.raises(UserError, match=rf"{path.name}: got no config of mmsegmentation 0\.x"):
+                upgrade_files(path, tmp_path / "new")
+        assert not (tmp_path / "new").exists()
+
+    def test_its_text_is_utf_8(self, old: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = old()
+        path.write_text(f"{path.read_text()}work_dir = '眼底'\n", encoding="utf-8")
+        for name in ("read_text", "write_text"):  # a locale that is not UTF-8
+            monkeypatch.setattr(Path, name, partialmethod(getattr(Path, name), encoding="gbk"))
+        written, _ = upgrade_files(path, tmp_path / "new")
+        assert load_config(written[-1]).work_dir == "眼底"
+
+    def test_bases_that_are_computed(self, old: Callable[..., Path], tmp_path: Path) -> None:
+        path = old()
+        path.write_text(path.read_text().replace("_base_ = [", "_base_ = [] + ["))
+        with pytest.raises(UserError, match=r"leaf\.py: cannot be translated by itself: .* written out"):
+            upgrade_files(path, tmp_path / "new")
+
+    def test_its_text_is_something_else(self, old: Callable[..., Path], tmp_path: Path) -> None:
+        path = old()
+        path.write_bytes(path.read_bytes() + "# 眼底\n".encode("gbk"))
+        with pytest.raises(UserError, match=r"leaf\.py: cannot be read as a config: .*utf-8"):
+            upgrade_files(path, tmp_path / "new")
+
     def test_what_a_leaf_deletes_is_deleted(self, old: Callable[..., Path], tmp_path: Path) -> None:
         path = old("optimizer = dict(_delete_=True, type='AdamW', lr=1e-4)\nmodel = dict(pretrained=None)")
         written, _ = upgrade_files(path, tmp_path / "new")
@@ -402,15 +502,36 @@ def test_an_old_config_of_lesions_trains(tiny_data: Path, old: Callable[..., Pat
     """From the old file to checkpoints and scores, on one of this project's data sets."""
     data = DATA.replace("'CustomDataset'", "'SyntheticFundusDataset'").replace("data/old", str(tiny_data))
     data = data.replace("reduce_zero_label=True", "")
-    path = old("runner = dict(max_iters=2)\nevaluation = dict(interval=2)\nresume_from = None\ncustom_imports = None\n"
-               "log_config = dict(hooks=[dict(type='TextLoggerHook')])", data=data)
-    config = load_config(path, {"checkpoint_config.interval": 1}, tell=False)
+    path = old("runner = dict(max_iters=6)\nevaluation = dict(interval=6)\nresume_from = None\ncustom_imports = None\n"
+               "lr_config = dict(warmup_iters=3)\nlog_config = dict(hooks=[dict(type='TextLoggerHook')])", data=data)
+    config = load_config(path, {"checkpoint_config.interval": 3}, tell=False)
     assert config.val_evaluator.to_dict() == dict(type="LesionMetric")
     assert config.default_hooks.checkpoint.save_best == "lesion/mDice"
     config.work_dir, config.experiment_name = str(tmp_path / "w"), "old_config"
-    build_runner(config).train()
+    rates: list[dict[float, float]] = []
+
+    class Recorder(Hook):
+        def before_train_iter(self, runner: Any, *_: Any, **__: Any) -> None:
+            rates.append({group["initial_lr"]: group["lr"] for group in runner.optim_wrapper.param_groups})
+
+    runner = build_runner(config)
+    runner.register_hook(Recorder())
+    runner.train()
     names = {path.name for path in (tmp_path / "w").glob("*.pth")}
-    assert names >= {"iter_1.pth", "iter_2.pth", "latest.pth", "best_lesion_mDice_iter_2.pth"}
+    assert names >= {"iter_3.pth", "iter_6.pth", "latest.pth", "best_lesion_mDice_iter_6.pth"}
+    lr = dict(policy="poly", power=0.9, min_lr=1e-4, warmup="linear", warmup_iters=3, warmup_ratio=1e-3)
+    for base in (0.02, 0.2):
+        assert [of_groups[base] for of_groups in rates] == pytest.approx(expected_rates(base, lr, 6), rel=1e-12)
+
+
+def test_a_data_set_of_lesions_that_says_test_mode(old: Callable[..., Path]) -> None:
+    """And the size, as one of this project's may."""
+    data = DATA.replace("'CustomDataset'", "'SyntheticFundusDataset'").replace("reduce_zero_label=True", "")
+    data = data.replace("img_dir='img/test'", "test_mode=True, size=(24, 16), img_dir='img/test'")
+    config = load_config(old(data=data), tell=False)
+    assert config.test_dataloader.dataset == dict(
+        type="SyntheticFundusDataset", split="test", data_root="data/old", size=(24, 16), test_mode=True)
+    assert config.val_dataloader.dataset.size == (240, 160)
 
 
 def test_upgrade_keeps_the_file_name(old: Callable[..., Path]) -> None:

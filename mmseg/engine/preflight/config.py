@@ -10,6 +10,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
+from mmseg.compat.legacy_lr import LegacyLR
 from mmseg.datasets.leaves import leaf_datasets
 from mmseg.engine.preflight.finding import ERROR, NOTE, WARNING, Finding
 from mmseg.engine.preflight.keys import LOADERS, key_findings
@@ -178,8 +179,9 @@ def _length_findings(schedules: Sequence[Any], most: float | None) -> Iterator[F
 
 
 def _by_epoch(name: Any) -> bool:
-    """Whether a schedule counts epochs where it is not told: mmengine's do."""
-    return getattr(find_class(PARAM_SCHEDULERS, name), "__module__", "").startswith("mmengine.")
+    """Whether the runner lets a schedule count epochs where it is not told: all but one, whatever the class has as default."""
+    found = find_class(PARAM_SCHEDULERS, name)
+    return inspect.isclass(found) and not issubclass(found, LegacyLR)
 
 
 def _interval_findings(config: Config) -> Iterator[Finding]:

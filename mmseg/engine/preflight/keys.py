@@ -124,8 +124,9 @@ def _check_typed(value: dict, where: str, registry: Registry | None) -> Iterator
     name = value["type"]
     registries = (registry,) if registry is not None else ALL_REGISTRIES
     found = next((c for r in registries if (c := find_class(r, name)) is not None), None)
-    if found is None and isinstance(name, str) and "." in name:
-        imported = build_or_finding(lambda: importlib.import_module(name.rpartition(".")[0]), f"{where}.type")
+    module = name.rpartition(".")[0] if isinstance(name, str) else ""
+    if found is None and module.strip("."):
+        imported = build_or_finding(lambda: importlib.import_module(module), f"{where}.type")
         if isinstance(imported, Finding):
             yield imported
             return
