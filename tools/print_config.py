@@ -18,6 +18,8 @@ def main() -> None:
                         help="write a config of mmsegmentation 0.x in the new form into DIR (default: upgraded)")
     args = parser.parse_args()
     with exit_on_user_error():
+        if args.upgrade and args.cfg_options:
+            raise UserError("--cfg-options: got it with --upgrade, expected one of the two: edit the new files instead")
         if args.upgrade:
             from mmseg.compat.upgrade_files import upgrade_files
 

@@ -60,7 +60,10 @@ def upgrade_config(config: Config) -> tuple[Config, Notes]:
         UserError: what is not possible here, with the file's name.
     """
     try:
-        settings, notes = upgrade_settings(config.to_dict())
+        old = config.to_dict()
+        settings, notes = upgrade_settings(old)
+        if {"model", "data"} <= old.keys() and not _datasets(settings):
+            raise UserError("data: got no train, val or test, expected one of them at least")
     except UserError as error:
         raise UserError(f"{config.filename}: {error}") from error
     return Config(settings, filename=config.filename), notes
@@ -69,7 +72,7 @@ def upgrade_config(config: Config) -> tuple[Config, Notes]:
 def upgrade_settings(old: dict[str, Any]) -> tuple[dict[str, Any], Notes]:
     """Translate the settings of a whole configuration or of a part of one, such as a ``_base_`` file.
 
-    What depends on several parts (scores, the runtime) is added where ``model`` and ``data`` are both there.
+    What depends on several parts (scores, the runtime) is added where ``model`` and a data set are both there.
     """
     notes = Notes()
     new: dict[str, Any] = {}
@@ -79,7 +82,7 @@ def upgrade_settings(old: dict[str, Any]) -> tuple[dict[str, Any], Notes]:
     for key in _KEPT:
         if old.get(key) is not None:
             new.setdefault(key, old[key])
-    if "model" in old and "data" in old:
+    if "model" in old and _datasets(new):
         _complete(new, old.get("evaluation"), notes)
     known = {*OLD_KEYS, *_KEPT, *_VARIABLES, "model", "train_cfg", "test_cfg"}
     for key in (key for key in old if key not in known and isinstance(old[key], dict | list)):
@@ -87,10 +90,15 @@ def upgrade_settings(old: dict[str, Any]) -> tuple[dict[str, Any], Notes]:
     return new, notes
 
 
+def _datasets(new: dict[str, Any]) -> list[dict[str, Any]]:
+    """The data sets of the loaders, that of the training first."""
+    loaders = [new.get(f"{role}_dataloader", {}) for role in ("train", "test", "val")]
+    return [loader["dataset"] for loader in loaders if "dataset" in loader]
+
+
 def _complete(new: dict[str, Any], evaluation: dict[str, Any] | None, notes: Notes) -> None:
     """Add scores, loops and what every run needs here."""
-    lesions = has_lesions(next(new[f"{role}_dataloader"]["dataset"] for role in ("train", "test", "val")
-                               if f"{role}_dataloader" in new))
+    lesions = has_lesions(_datasets(new)[0])
     metrics = (evaluation or {}).get("metric", "mIoU")
     metrics = [metrics] if isinstance(metrics, str) else list(metrics)
     evaluator = dict(type="LesionMetric") if lesions else dict(type="IoUMetric", iou_metrics=metrics)
@@ -106,7 +114,7 @@ def _complete(new: dict[str, Any], evaluation: dict[str, Any] | None, notes: Not
     new.clear()
     for key, value in (*runtime.items(), *given.items()):
         merge(new, key, value)
-    if not lesions:
+    if not lesions and "thresholds" not in (new["model"].get("test_cfg") or {}):
         merge(new, "model", dict(test_cfg=dict(thresholds=None)))
         notes.became("the class of a pixel", "as in 0.x the likeliest of all (model.test_cfg.thresholds=None)")
     if "test_dataloader" in new:

@@ -22,6 +22,7 @@ def upgrade_data(old: dict[str, Any], notes: Notes) -> dict[str, Any]:
         UserError: what is not possible here.
     """
     data = dict(old.get("data") or {})
+    of_tests = (old.get("model") or {}).get("test_cfg") or {}
     new: dict[str, Any] = {}
     given = dict(batch_size=data.pop("samples_per_gpu", None), num_workers=data.pop("workers_per_gpu", None))
     given = {key: value for key, value in given.items() if value is not None}
@@ -35,7 +36,7 @@ def upgrade_data(old: dict[str, Any], notes: Notes) -> dict[str, Any]:
                 new["data_preprocessor"] = dict(
                     type="LesionDataPreprocessor", mean=pipeline.mean, std=pipeline.std, target=_target(old),
                     train_transforms=pipeline.transforms())
-            elif role == "test" and pipeline.flips:
+            elif role == "test" and pipeline.flips and "flips" not in of_tests:
                 new["model"] = dict(test_cfg=dict(flips=pipeline.flips))
             notes.became(f"data.{role}", f"{role}_dataloader.dataset")
         elif role == "train" and given:
@@ -74,13 +75,16 @@ def _loader(old: Any, role: str, given: dict[str, Any], notes: Notes) -> tuple[d
 
 def _dataset(old: Any, role: str, where: str, notes: Notes) -> tuple[dict[str, Any], Pipeline]:
     """A data set with what is around it, and what its pipeline says."""
-    if isinstance(old, list | tuple) or old.get("type") == "ConcatDataset":
-        parts = [_dataset(part, role, f"{where}.{i}", notes)
-                 for i, part in enumerate(old if isinstance(old, list | tuple) else old["datasets"])]
+    if isinstance(old, dict) and old.get("type") == "ConcatDataset":
+        old = old.get("datasets")
+    if not old or not isinstance(old, dict | list | tuple):
+        raise UserError(f"{where}: got {old!r}, expected a data set")
+    if not isinstance(old, dict):
+        parts = [_dataset(part, role, f"{where}.{i}", notes) for i, part in enumerate(old)]
         return dict(type="ConcatDataset", datasets=[dataset for dataset, _ in parts]), parts[0][1]
     if old.get("type") == "RepeatDataset":
         notes.dropped(f"{where}:RepeatDataset", "training goes over the data without end")
-        return _dataset(old["dataset"], role, where, notes)
+        return _dataset(old.get("dataset"), role, where, notes)
     if "type" not in old:
         raise UserError(f"{where}.type: missing")
     old = dict(old)
@@ -105,7 +109,7 @@ def _lesions(old: dict[str, Any], pipeline: Pipeline, role: str, where: str, not
         notes.became(f"{where}'s images", f"those of split={split!r}")
     inner = dict(type=kind, split=split, **old)
     if role != "train":
-        return dict(**inner, size=pipeline.size, test_mode=True)
+        return {"size": pipeline.size, **inner, "test_mode": True}
     return dict(type="ResidentDataset", size=pipeline.size, dataset=inner)
 
 

@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 from mmseg.compat.notes import Notes
-from mmseg.utils.paths import home, home_path
+from mmseg.utils.paths import home_as_written, home_path
 
 __all__ = ["find_weights", "upgrade_model"]
 
@@ -52,7 +52,7 @@ def find_weights(source: str) -> str:
     stem = source.rpartition("/")[2].removesuffix(".pth")
     folder = home_path("model")
     found = [path.name for path in (folder / f"{stem}.pth", *sorted(folder.glob(f"{stem}-*.pth"))) if path.is_file()]
-    return f"{home()}/model/{found[0] if found else stem + '.pth'}"
+    return f"{home_as_written()}/model/{found[0] if found else stem + '.pth'}"
 
 
 def _move_pretrained(model: dict[str, Any], notes: Notes) -> None:
@@ -60,7 +60,12 @@ def _move_pretrained(model: dict[str, Any], notes: Notes) -> None:
     if source is None:
         notes.dropped("model.pretrained", "None: the weights are random")
         return
-    model.setdefault("backbone", {})["init_cfg"] = dict(type="Pretrained", checkpoint=source)
+    backbone = model.setdefault("backbone", {})
+    given = backbone.get("init_cfg", {})
+    if not isinstance(given, dict) or "type" in given:
+        notes.dropped("model.pretrained", "model.backbone.init_cfg is given")
+        return
+    backbone["init_cfg"] = {"type": "Pretrained", "checkpoint": source, **given}
     notes.became("model.pretrained", "model.backbone.init_cfg")
 
 

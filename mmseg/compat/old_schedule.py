@@ -159,7 +159,7 @@ def _resume(old: str, notes: Notes) -> dict[str, Any]:
 
 def _auto_resume(old: bool, notes: Notes) -> dict[str, Any]:
     notes.became("auto_resume", "resume")
-    return dict(resume=bool(old))
+    return dict(resume=True) if old else {}
 
 
 def _workflow(old: Any, notes: Notes) -> dict[str, Any]:

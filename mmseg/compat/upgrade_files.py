@@ -10,10 +10,10 @@ from typing import Any
 from mmengine.config import Config
 
 from mmseg.compat.notes import Notes
-from mmseg.compat.old_config import upgrade_config, upgrade_settings
+from mmseg.compat.old_config import is_old, upgrade_settings
 from mmseg.engine.config import load_config
 from mmseg.utils.errors import UserError
-from mmseg.utils.paths import home
+from mmseg.utils.paths import home_as_written
 
 __all__ = ["upgrade_files"]
 
@@ -33,9 +33,14 @@ def upgrade_files(path: str | Path, out_dir: str | Path) -> tuple[list[Path], No
         the paths written, bases first; and what became what.
 
     Raises:
-        UserError: what cannot be translated, or a file that exists already.
+        UserError: a configuration that is not of 0.x, what cannot be translated, or a file that exists already; then nothing
+            is written.
     """
     path = Path(path).resolve()
+    expected = load_config(path, tell=False)
+    if not is_old(Config.fromfile(str(path)).to_dict()):
+        raise UserError(f"{path}: got no config of mmsegmentation 0.x, expected one with data, lr_config and the like; the files "
+                        "that it is based on are translated with it")
     bases = _find_bases(path)
     root = Path(os.path.commonpath([file.parent for file in bases]))
     targets = {file: Path(out_dir) / file.relative_to(root) for file in bases}
@@ -52,26 +57,28 @@ def upgrade_files(path: str | Path, out_dir: str | Path) -> tuple[list[Path], No
             raise UserError(f"{file}: {error}") from error
         own[file] = _difference(translated, inherited)
         whole[file] = translated
-    for file, target in targets.items():
-        _write(target, own[file], [os.path.relpath(targets[base], target.parent) for base in bases[file]])
-    expected, _ = upgrade_config(Config.fromfile(str(path)))
-    if load_config(targets[path]).to_dict() != expected.to_dict():
-        raise UserError(f"{targets[path]}: does not give back what {path} is; please report both files")
+    try:
+        for file, target in targets.items():
+            _write(target, own[file], [os.path.relpath(targets[base], target.parent) for base in bases[file]])
+        if load_config(targets[path]).to_dict() != expected.to_dict():
+            raise UserError(f"{targets[path]}: does not give back what {path} is; please report the latter")
+    except BaseException:
+        for target in targets.values():
+            target.unlink(missing_ok=True)
+        raise
     return list(targets.values()), notes
 
 
 def _find_bases(path: Path) -> dict[Path, list[Path]]:
     """Every file with the files it names as ``_base_``, bases first."""
-    try:
-        tree = ast.parse(path.read_text())
-    except OSError as error:
-        raise UserError(f"{path}: no such config file ({error.strerror})") from error
-    except SyntaxError as error:
-        raise UserError(f"{path}: cannot be read as a config: {error}") from error
     named: Any = []
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "_base_" for t in node.targets):
-            named = ast.literal_eval(node.value)
+    try:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "_base_" for t in node.targets):
+                named = ast.literal_eval(node.value)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UserError(f"{path}: cannot be translated by itself: {error}; expected a Python file whose _base_ are the paths of "
+                        "such files, written out") from error
     bases = [Path(os.path.normpath(path.parent / name)) for name in ([named] if isinstance(named, str) else named)]
     found: dict[Path, list[Path]] = {}
     for base in bases:
@@ -107,10 +114,10 @@ def _difference(new: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write(target: Path, settings: dict[str, Any], bases: list[str]) -> None:
-    text = Config(settings).pretty_text.replace(f"'{home()}/model/", "'{{$SDCNET_HOME:.}}/model/")
+    text = Config(settings).pretty_text.replace(f"'{home_as_written()}/model/", "'{{$SDCNET_HOME:.}}/model/")
     header = f"_base_ = {bases!r}\n" if bases else ""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(header + text)
+        target.write_text(header + text, encoding="utf-8")
     except OSError as error:
         raise UserError(f"{target}: cannot be written ({error.strerror})") from error

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mmseg.utils.errors import UserError
 
-__all__ = ["home", "home_path", "make_folder"]
+__all__ = ["home", "home_as_written", "home_path", "make_folder"]
 
 
 def home() -> Path:
@@ -17,7 +17,12 @@ def home() -> Path:
     Returns:
         ``$SDCNET_HOME``, or the current directory where it is unset or empty.
     """
-    return Path(os.environ.get("SDCNET_HOME") or ".")
+    return Path(home_as_written())
+
+
+def home_as_written() -> str:
+    """What a configuration reads for ``{{$SDCNET_HOME:.}}``, to the letter: ``./`` and ``/data/`` stay what they are."""
+    return os.environ.get("SDCNET_HOME") or "."
 
 
 def home_path(*parts: str) -> Path:
