@@ -218,6 +218,35 @@ class TestBadInput:
         done = convert_dataset(DDRDataset, tmp_path / "ddr", tmp_path / "out", "mmseg")
         assert (done.written, done.kept, done.failed) == (2, 12, [])
 
+    def test_the_output_folder_is_the_release(self, tmp_path: Path) -> None:
+        """A tidy conversion is a release, too, whose files have other sizes than those it was made from."""
+        write_idrid(tmp_path / "release")
+        convert_dataset(IDRiDDataset, tmp_path / "release", tmp_path / "tidy", "tidy")
+        before = tree(tmp_path / "tidy")
+        (tmp_path / "second").symlink_to(tmp_path / "tidy")
+        for source in (tmp_path / "tidy", tmp_path / "second", tmp_path / "release/../tidy"):
+            with pytest.raises(UserError, match=r"tidy: is the release itself; name another folder \(--out\)"):
+                convert_dataset(IDRiDDataset, source, tmp_path / "tidy", "tidy")
+            assert tree(tmp_path / "tidy") == before
+
+    @pytest.mark.parametrize("linked", ["source", "out"])
+    def test_a_file_of_the_release_is_never_removed(self, tmp_path: Path, linked: str) -> None:
+        """As where one of the two is made of links to the other."""
+        write_idrid(tmp_path / "release")
+        convert_dataset(IDRiDDataset, tmp_path / "release", tmp_path / "tidy", "tidy")
+        source, out = tmp_path / "source", tmp_path / "out"
+        made, original = (source, out) if linked == "source" else (out, source)
+        (tmp_path / "tidy").rename(original)
+        made.mkdir()
+        for folder in ("images", "masks"):
+            (made / folder).symlink_to(original / folder)
+        if linked == "out":
+            shutil.copy(source / MANIFEST, out)
+        before = {name: content for name, content in tree(original).items() if name != MANIFEST}
+        done = convert_dataset(IDRiDDataset, source, out, "tidy")
+        assert {name: content for name, content in tree(original).items() if name != MANIFEST} == before
+        assert (done.written, done.kept) == (0, len(before))
+
     def test_images_that_were_taken_out_since(self, tmp_path: Path) -> None:
         """A drawn split changes with them: an image would stand in two splits."""
         write_fgadr(tmp_path / "data")

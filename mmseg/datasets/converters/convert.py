@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -67,6 +68,8 @@ def convert_dataset(
     source, out = Path(source), Path(out).absolute()
     made_from = dict(dataset=dataset.__name__, to=to, **settings)
     FORMATS[to].check_folder(out)
+    if source.exists() and out.exists() and source.samefile(out):
+        raise UserError(f"{out}: is the release itself; name another folder (--out)")
     earlier = _earlier_sources(out, made_from)
     release = open_source(source, out)
     sets = {split: dataset(str(release), split, test_mode=True, **settings) for split in dataset.SPLITS}
@@ -77,11 +80,14 @@ def convert_dataset(
 
     done = Conversion({split: len(of_split) for split, of_split in names.items()})
     jobs = _plan(to, sets, records, out)
-    sources = {job.name: _sizes(job) for job in jobs}
+    found = {job.name: _inputs(job) for job in jobs}
+    sources = {name: [file.st_size if file else 0 for file in files] for name, files in found.items()}
+    inputs = {(file.st_dev, file.st_ino) for files in found.values() for file in files if file}
     for job in jobs:
         if earlier.get(job.name, sources[job.name]) != sources[job.name]:  # of another copy of the release, or mended since
             for path in job.outputs:
-                path.unlink(missing_ok=True)
+                if path.exists() and (path.stat().st_dev, path.stat().st_ino) not in inputs:  # as a link would be
+                    path.unlink()
     write_json(out / MANIFEST, {**made_from, "complete": False, "sources": sources})
     _check_strangers(out, {path for job in jobs for path in job.outputs} | {out / name for name in (MANIFEST, *extras)})
     _run(jobs, done, num_threads)
@@ -113,11 +119,11 @@ def _earlier_sources(out: Path, made_from: dict[str, Any]) -> dict[str, list[int
     return {}
 
 
-def _sizes(job: _Job) -> list[int]:
-    """Bytes of an image's own files, in their order; 0 where there is none."""
+def _inputs(job: _Job) -> list[os.stat_result | None]:
+    """An image's own files, in their order; None where there is none."""
     record = job.dataset.get_data_info(job.index)
     files = [record["img_path"], record.get("label_path"), *(record.get("mask_paths") or {}).values()]
-    return [Path(file).stat().st_size if file else 0 for file in files]
+    return [Path(file).stat() if file else None for file in files]
 
 
 def _check_strangers(out: Path, expected: set[Path]) -> None:
