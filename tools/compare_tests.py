@@ -21,6 +21,18 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def check_earlier(path: Path) -> None:
+    """Raise a UserError where a file is there that is no earlier comparison: it would be lost."""
+    if not path.exists():
+        return
+    try:
+        earlier = path.stat().st_size == 0 or {"AP", "Dice"} <= set(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError, RecursionError):
+        earlier = False
+    if not earlier:
+        raise UserError(f"--json: {path}: is there and holds something else than a comparison; choose another file")
+
+
 def line(name: str, found: dict[str, Any] | None) -> str:
     if found is None:
         return f"{name:<14}{'n/a':>8}"
@@ -40,6 +52,7 @@ def main() -> None:
             make_folder(args.json.parent, "--json")
             if args.json.is_dir():
                 raise UserError(f"--json: got the folder {args.json}, expected a file")
+            check_earlier(args.json)
         found = compare_tests(args.first, args.second, args.samples, args.seed)
         if unknown := [score for score in args.scores if score not in found]:
             raise UserError(f"--scores: got {unknown[0]!r}, expected any of {', '.join(found)}")

@@ -12,21 +12,23 @@ _ENDS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND"}  # of JPEG and PNG
 def main() -> None:
     parser = argparse.ArgumentParser(description="Segment photographs with an ONNX file written by tools/export.py.")
     parser.add_argument("model", help="such as model.onnx, with the preprocessing inside")
-    parser.add_argument("images", nargs="+", metavar="IMAGE")
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
     parser.add_argument("--out-dir", type=Path, default=Path("output_img"))
     args = parser.parse_args()
     import cv2
     import numpy as np
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(args.model, providers=["CPUExecutionProvider"])
-    about = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
-    limits = np.float32([about["thresholds"][name] for name in about["classes"]])
+    try:
+        session = onnxruntime.InferenceSession(args.model, providers=["CPUExecutionProvider"])
+        about = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
+        limits = np.float32([about["thresholds"][name] for name in about["classes"]])
+    except Exception as error:  # onnxruntime has kinds of its own
+        raise SystemExit(f"error: {args.model}: expected an ONNX file that tools/export.py wrote ({error})") from None
     args.out_dir.mkdir(parents=True, exist_ok=True)
-    paths = [Path(image) for image in args.images]
-    if about["preprocessing"] != "inside" or len({path.stem for path in paths}) < len(paths):
+    if about["preprocessing"] != "inside" or len({path.stem for path in args.images}) < len(args.images):
         raise SystemExit("error: export with preprocessing, and name photographs whose names differ")
-    for path in paths:
+    for path in args.images:
         data = path.read_bytes() if path.is_file() else b""
         at = 2
         while data[:2] == b"\xff\xd8" and data[at : at + 1] == b"\xff" and data[at + 1 : at + 2] != b"\xda":

@@ -317,6 +317,25 @@ class TestTools:
         with pytest.raises(SystemExit, match="whose names differ"):
             runpy.run_path(str(repo / "tools/onnx_inference.py"), run_name="__main__")
 
+    def test_onnx_inference_refuses_other_files(
+        self, repo: Path, photograph: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """One that is not there, a photograph in its place, and a graph of somebody else's."""
+        import onnx
+
+        value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
+        graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["x"], ["y"])], "graph", [value], [
+            onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])])
+        model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=8)
+        onnx.save(model, tmp_path / "bare.onnx")
+        onnx.helper.set_model_props(model, {"author": "somebody", "classes": "a, b"})
+        onnx.save(model, tmp_path / "foreign.onnx")
+        for path in (tmp_path / "none.onnx", photograph, tmp_path / "bare.onnx", tmp_path / "foreign.onnx"):
+            monkeypatch.setattr(sys, "argv", ["x", str(path), str(photograph), "--out-dir", str(tmp_path / "out")])
+            with pytest.raises(SystemExit, match=f"error: {path}: expected an ONNX file that tools/export.py wrote"):
+                runpy.run_path(str(repo / "tools/onnx_inference.py"), run_name="__main__")
+        assert not (tmp_path / "out").exists()
+
     def test_export(
         self, repo: Path, checkpoint: Path, exported: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str],

@@ -369,6 +369,17 @@ class TestRuns:
         assert re.search(r"AP, percent +first +second +difference", compared)
         assert len(re.findall(r"(?m)^mean +[\d.]+ +[\d.]+ +\+0\.00 ", compared)) == 2
         assert json.loads((home / "same.json").read_text())["Dice"]["mean"]["difference"] == 0
+        (home / "empty.json").touch()
+        for name in ("same.json", "empty.json"):
+            assert call("compare_tests.py", home / "out", home / "out", "--json", home / name) == 0
+        (home / "odd.json").write_text("[1")
+        capsys.readouterr()
+        for name in ("metrics.json", "details.json", "per_image.csv", "../odd.json"):
+            path = home / "out" / name
+            before = path.read_bytes()
+            assert call("compare_tests.py", home / "out", home / "none", "--json", path) == 2
+            assert f"error: --json: {path}: is there and holds something else than a comparison" in capsys.readouterr().err
+            assert path.read_bytes() == before
         assert call("compare_tests.py", home / "out", home) == 2
         assert f"metrics     {home / 'out/metrics.json'}" in printed
         assert printed.count("AUPR11") == 1
@@ -438,8 +449,27 @@ class TestRuns:
         assert call("print_config.py", tiny, "--cfg-options", "randomness.seed=42") == 0
         assert "randomness = dict(seed=42)" in capsys.readouterr().out
 
+    def test_upgrade(self, call: Call, home: Path, tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        old = home / "old.py"
+        old.write_text("lr_config = dict(policy='poly')\nrunner = dict(type='IterBasedRunner', max_iters=5)\n")
+        assert call("print_config.py", old, "--upgrade", home / "new", "--cfg-options", "runner.max_iters=9") == 2
+        assert "error: --cfg-options: got it with --upgrade, expected one of the two" in capsys.readouterr().err
+        assert call("print_config.py", tiny, "--upgrade", home / "new") == 2
+        assert "tiny.py: got no config of mmsegmentation 0.x" in capsys.readouterr().err
+        assert not (home / "new").exists()
+        assert call("print_config.py", old, "--upgrade", home / "new") == 0
+        assert f"wrote {home / 'new/old.py'}" in capsys.readouterr().out
+
 
 class TestShellScripts:
+    def test_cdpath(self, tmp_path: Path) -> None:
+        """Which sends ``cd tools`` elsewhere, and has it print where."""
+        (tmp_path / "tools").mkdir()
+        environment = os.environ | dict(CDPATH=str(tmp_path), PYTHON="echo")
+        command = ["bash", "tools/dist_train.sh", "config.py", "2"]
+        done = subprocess.run(command, cwd=TOOLS.parent, env=environment, capture_output=True, text=True, check=False)
+        assert done.stdout == f"{TOOLS / '_launch.py'} train config.py 2\n"
+
     @pytest.mark.parametrize("script", SCRIPTS)
     def test_syntax(self, script: str) -> None:
         assert subprocess.run(["bash", "-n", str(TOOLS / script)], check=False).returncode == 0
@@ -513,3 +543,16 @@ def test_only_files_of_this_test_are_named(
     tell(tmp_path, 1e9 + 10)
     text = capsys.readouterr().out
     assert str(tmp_path) not in text and "scores" in text
+
+
+@pytest.mark.parametrize("name", ["RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK"])
+def test_a_run_of_its_own_is_the_first_process_whatever_a_cluster_has_set(
+    name: str, call: Call, home: Path, tiny: Path, speckled: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Else tasks 1 to 3 of four that train by themselves would replace finished runs without a word."""
+    monkeypatch.setenv(name, "1")
+    (home / "w").mkdir()
+    shutil.copy(speckled, home / "w/latest.pth")
+    assert call("train.py", tiny, "--work-dir", home / "w") == 2
+    assert "holds checkpoints of an earlier run (latest.pth)" in capsys.readouterr().err
