@@ -7,7 +7,7 @@
 # A part that fails or takes more than ten minutes ends alone (exit code 1 in the end). OUT gets a log and, where there are numbers, a JSON file of each.
 # IDRiD in $IDRID_ROOT; PYTHON names another interpreter; ITERATIONS another length of training.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+CDPATH='' cd -- "$(dirname "$0")/.."
 out=${1:?expected a folder for the results: bash benchmarks/gpu.sh OUT [PART ...]}
 shift
 parts=${*:-tests step inference train}

@@ -2,7 +2,7 @@
 # Build the image: bash docker/build.sh [gpu|cpu]
 # ENGINE=podman for another engine; PLATFORM=linux/amd64 for servers, where this machine has another processor. BASE_IMAGE, APT_MIRROR, PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS are passed on where set.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+CDPATH='' cd -- "$(dirname "$0")/.."
 target=${1:-gpu}
 case $target in
     gpu) suffix="" ;;

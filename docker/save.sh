@@ -16,5 +16,5 @@ trap 'rm -f "$file.part"' EXIT  # a half-written file is never taken for the ima
 mv "$file.part" "$file"
 sum=(sha256sum)
 command -v sha256sum > /dev/null || sum=(shasum -a 256)  # macOS
-(cd "$(dirname "$file")" && "${sum[@]}" "$(basename "$file")" > "$(basename "$file").sha256")
+(CDPATH='' cd -- "$(dirname "$file")" && "${sum[@]}" "$(basename "$file")" > "$(basename "$file").sha256")
 echo "wrote $file and $file.sha256. There: sha256sum -c $(basename "$file").sha256 && docker load -i $(basename "$file")"

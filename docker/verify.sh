@@ -5,10 +5,10 @@
 # IMAGE=localhost/... an image that was built before, to run the checks alone.
 # BUILD_ARGUMENTS="--build-arg PIP_FIND_LINKS=/wheels --volume /wheels:/wheels:ro" passes an index, a mirror, certificates.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+CDPATH='' cd -- "$(dirname "$0")/.."
 work=${1:-$(mktemp -d)}
 mkdir -p "$work"
-work=$(cd "$work" && pwd)
+work=$(CDPATH='' cd -- "$work" && pwd)
 image=${IMAGE:-localhost/sdc-net:latest-cpu}
 passed=0
 

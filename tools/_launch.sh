@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # _launch.sh TOOL ARGUMENTS: find Python, then let _launch.py run tools/TOOL.py as several processes.
 set -euo pipefail
-tools=$(cd "$(dirname "$0")" && pwd)
+tools=$(CDPATH='' cd -- "$(dirname "$0")" && pwd)
 python=${PYTHON:-python}
 active=${VIRTUAL_ENV:-}
 [ "${CONDA_DEFAULT_ENV:-base}" = base ] || active=${active:-${CONDA_PREFIX:-}}  # conda starts its base unasked

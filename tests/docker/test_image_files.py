@@ -95,7 +95,9 @@ def test_build_and_save_by_a_stand_in(tmp_path: Path) -> None:
     def run(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(["bash", *words], cwd=tmp_path, env=settings | more, capture_output=True, text=True, check=False)
 
-    run(str(ROOT / "docker/build.sh"), "cpu")
+    (tmp_path / "elsewhere/docker").mkdir(parents=True)
+    misled = settings | dict(CDPATH=str(tmp_path / "elsewhere"))
+    subprocess.run(["bash", "docker/build.sh", "cpu"], cwd=ROOT, env=misled, check=True)
     arguments = (tmp_path / "arguments").read_text()
     assert "--target cpu --build-arg BASE_IMAGE=debian:bookworm-slim --build-arg PIP_INDEX_URL=file:///index" in arguments
     assert "-t sdc-net:latest-cpu" in arguments and "--platform" not in arguments
@@ -106,6 +108,9 @@ def test_build_and_save_by_a_stand_in(tmp_path: Path) -> None:
     assert run(str(ROOT / "docker/save.sh"), "gpu").returncode == 0
     assert (tmp_path / "sdcnet.tar").read_text() == "image\n"
     assert subprocess.run(["sha256sum", "-c", "sdcnet.tar.sha256"], cwd=tmp_path, check=False).returncode == 0
+    (tmp_path / "docker").mkdir()
+    assert run(str(ROOT / "docker/save.sh"), "gpu", "docker/x.tar", CDPATH=str(tmp_path / "elsewhere")).returncode == 0
+    assert (tmp_path / "docker/x.tar.sha256").is_file()
 
 
 class TestEntrypoint:
