@@ -19,7 +19,7 @@ def main() -> None:
         from mmseg.engine.config import load_config
 
         config = load_config(args.config, options(args.cfg_options))
-        require(config, "data_preprocessor", "train_dataloader")
+        require(config, "train_dataloader")
         if args.number < 1:
             raise UserError(f"--number: got {args.number}, expected 1 or more")
         out_dir = args.out_dir or home_path("work_dirs", "browse")

@@ -49,6 +49,7 @@ def main() -> None:
 
         launched = args.launcher != "none"
         share = Share.of_torchrun() if launched else Share()
+        files = share.agree_on(files)
         inferencer = LesionInferencer(
             args.checkpoint or home_path("model", "latest.pth"), args.config, args.device or share.device,
             thresholds(args.threshold),
@@ -68,7 +69,7 @@ def main() -> None:
     if outcome.failed and (launched or len(files) > 10):  # where they have scrolled away
         print("\n  ".join(["these could not be read:", *outcome.failed]), file=sys.stderr)
     before = f", {outcome.kept} of them before" if outcome.kept else ""
-    print(f"{len(files) - len(outcome.failed)} of {len(files)} photographs segmented{before}; results in {out_dir}"
+    print(f"{outcome.segmented + outcome.kept} of {len(files)} photographs segmented{before}; results in {out_dir}"
           + (f", numbers of all in {table}" if table else ""))
     sys.exit((PART_FAILED if launched else 1) if outcome.failed else 0)
 

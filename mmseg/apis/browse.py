@@ -10,7 +10,8 @@ from mmengine.runner import Runner
 
 from mmseg.apis.init import register_all_modules
 from mmseg.engine.config import check_config
-from mmseg.registry import MODELS
+from mmseg.models import LesionDataPreprocessor
+from mmseg.registry import MODELS, find_class
 from mmseg.structures import IGNORE, class_masks
 from mmseg.utils.device import default_device
 from mmseg.utils.errors import UserError
@@ -36,7 +37,12 @@ def browse_dataset(config: Config, out_dir: str | Path, number: int) -> list[Pat
     register_all_modules()
     check_config(config)
     out_dir = Path(out_dir)
-    preprocessor = MODELS.build({**config.data_preprocessor, "target": "multilabel"}).to(default_device())
+    settings = config.get("data_preprocessor") or (config.get("model") or {}).get("data_preprocessor") or {}
+    kind = find_class(MODELS, settings.get("type"))
+    if not (isinstance(kind, type) and issubclass(kind, LesionDataPreprocessor)):
+        raise UserError(f"data_preprocessor: got {settings.get('type')!r}, expected a LesionDataPreprocessor, whose crops are "
+                        "drawn; data sets with a pipeline of their own are looked at through that")
+    preprocessor = MODELS.build({**settings, "target": "multilabel"}).to(default_device())
     preprocessor.seed = config.get("randomness", {}).get("seed") or 0
     loader = Runner.build_dataloader(config.train_dataloader, seed=preprocessor.seed)
     info = loader.dataset.metainfo

@@ -18,7 +18,7 @@ from torch import Tensor
 from mmseg.apis.folders import find_inputs
 from mmseg.apis.init import init_model
 from mmseg.apis.regions import Region, find_regions
-from mmseg.datasets.reading import fit_size, read_image, to_input
+from mmseg.datasets.reading import count_pages, fit_size, read_image, to_input
 from mmseg.engine.dataset_info import working_size
 from mmseg.models import SegDataPreProcessor
 from mmseg.models.segmentors.base import BaseSegmentor
@@ -113,8 +113,8 @@ class LesionInferencer:
             if name not in self.classes:
                 known = ", ".join(self.classes)
                 raise UserError(f"thresholds: got {name!r}, expected one of {known}{nearest(name, self.classes)}")
-            if not 0 <= value <= 1:
-                raise UserError(f"thresholds: got {name}={value}, expected a probability from 0 to 1")
+            if not isinstance(value, (int, float)) or not 0 <= value <= 1:
+                raise UserError(f"thresholds: got {name}={value!r}, expected a probability from 0 to 1")
             self.thresholds[name] = float(value)
 
     @overload
@@ -154,8 +154,14 @@ class LesionInferencer:
         bar = ProgressBar(len(inputs), file=sys.stderr) if progress else None
         for first in range(0, len(inputs), batch_size):
             batch = inputs[first : first + batch_size]
-            arrays = [load_photograph(self.model, image) for image in batch]
-            for image, array, working in zip(batch, arrays, self._network(arrays), strict=True):
+            arrays, unreadable = [], None
+            for image in batch:
+                try:
+                    arrays.append(load_photograph(self.model, image))
+                except UserError as error:  # told when those before it are done
+                    unreadable = error
+                    break
+            for image, array, working in zip(batch, arrays, self._network(arrays) if arrays else (), strict=False):
                 masks, index_map = self._decide(working, array.shape[:2], thresholds)
                 yield Segmentation(
                     path=None if isinstance(image, np.ndarray) else image,
@@ -164,6 +170,8 @@ class LesionInferencer:
                 )
                 if bar is not None:
                     bar.update()
+            if unreadable is not None:
+                raise unreadable
         if bar is not None:
             print(file=sys.stderr)
 
@@ -214,6 +222,8 @@ def load_photograph(model: BaseSegmentor, image: str | Path | np.ndarray) -> np.
         UserError: it cannot be read, is no RGB array, or is narrower than 8 pixels at the working size.
     """
     array = _checked(image) if isinstance(image, np.ndarray) else read_image(image)
+    if not isinstance(image, np.ndarray) and (pages := count_pages(image)) > 1:
+        print(f"note: {image}: has {pages} pages, of which the first is taken", file=sys.stderr)
     height, width = array.shape[:2]
     size = fit_size(width, height, _box(model))
     if min(size) < 8:

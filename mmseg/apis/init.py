@@ -11,13 +11,14 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import DefaultScope
 
 from mmseg.datasets.basesegdataset import drawn_palette
 from mmseg.engine.checkpoint import checkpoint_config, read_checkpoint
 from mmseg.engine.config import check_config, load_config, merge_options
-from mmseg.engine.dataset_info import dataset_metainfo, trained_leaf, working_size
+from mmseg.engine.dataset_info import dataset_metainfo, ignored_pipeline, trained_leaf, working_size
 from mmseg.engine.runner import load_weights
 from mmseg.models.segmentors.base import BaseSegmentor
 from mmseg.registry import MODELS
@@ -85,6 +86,10 @@ def init_model(
         meta: dict[str, Any] = (loaded or {}).get("meta") or {}
         model.cfg, model.checkpoint_meta, model.dataset_meta = settings, meta, _dataset_meta(meta, settings)
         model.working_size = working_size(settings)
+        if where := ignored_pipeline(settings):
+            MMLogger.get_current_instance().warning(
+                f"{where}.pipeline is not run on photographs, which go into the network at their own size; for another one give "
+                f"{where} size=(width, height), which its pipeline does not read")
         _take_thresholds(model, meta)
         return model.to(target, memory_format=torch.channels_last).eval()
 

@@ -87,10 +87,8 @@ def photograph_of(out_dir: str | Path, name: str) -> str | None:
     if not _is_result(report):
         raise UserError(f"{path}: is no result of this program and would be replaced; name another out_dir "
                         "(--out-dir), move it away, or replace it (--overwrite)")
-    made_from = report.get("made_from")
-    photograph = made_from.get("photograph") if isinstance(made_from, dict) else None
-    if isinstance(photograph, list) and photograph:
-        return str(photograph[0])
+    if photograph := _photograph(report):
+        return photograph
     return str(report["image"] or "an array") if "image" in report else None
 
 
@@ -169,8 +167,12 @@ def write_results(
         )
         text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
         (part / f"{name}.json").write_bytes(text.encode("utf-8", "backslashreplace"))  # JSON's own escape of what is no character
+        earlier = _report(Path(out_dir, f"{name}.json"))
         for ending in (".json", "_overlay.png", ".npz"):
             Path(out_dir, name + ending).unlink(missing_ok=True)
+        if _is_result(earlier):  # of a model that found other lesions, perhaps
+            for path in set(result_paths(out_dir, name, earlier.get("classes") or ())) - set(paths):
+                path.unlink(missing_ok=True)
         for path in paths:
             (part / path.name).replace(path)
         shutil.rmtree(part)
@@ -182,7 +184,8 @@ def write_results(
 def write_table(out_dir: str | Path, names: Sequence[str], failed: Sequence[str] = ()) -> Path | None:
     """Write ``summary.csv``: a line for each photograph and lesion, from the JSON files, for a spreadsheet (UTF-8 with a mark).
 
-    Photographs that an earlier table names stay in it, where their results are still there. ``settings`` are the first digits of
+    Photographs that an earlier table names stay in it, where their results are still there and they have not got another name
+    since (names depend on which others are there). ``settings`` are the first digits of
     a digest of weights, thresholds and number format: where two lines differ in it, their numbers are not to be compared.
 
     Args:
@@ -201,17 +204,27 @@ def write_table(out_dir: str | Path, names: Sequence[str], failed: Sequence[str]
         earlier = _names_in(path) if path.exists() else []
         if earlier is None:
             return None
+        now = {_photograph(_report(Path(out_dir, f"{name}.json"))) for name in names} - {None}
         with whole_file(path) as part, part.open("w", newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             writer = csv.writer(file)
             writer.writerow(_COLUMNS)
             for name in dict.fromkeys([*earlier, *names]):
                 report: Any = {} if name in failed else _report(Path(out_dir, f"{name}.json"))
+                if name not in names and _photograph(report) in now:
+                    continue
                 for lesion, of_it in report["lesions"].items() if _is_result(report) else ():
                     made_by = [(report.get("thresholds") or {}).get(lesion), _settings(report)]
                     writer.writerow([_shown(name), _shown(lesion), *(of_it[key] for key in _NUMBERS), *made_by])
     except OSError as error:
         raise UserError(f"{error.filename or path}: cannot be written ({error.strerror})") from error
     return path
+
+
+def _photograph(report: Any) -> str | None:
+    """The path of the photograph that a result is of; None where it tells none."""
+    made_from = report.get("made_from") if isinstance(report, dict) else None
+    photograph = made_from.get("photograph") if isinstance(made_from, dict) else None
+    return str(photograph[0]) if isinstance(photograph, list) and photograph else None
 
 
 def _settings(report: dict[str, Any]) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 import torch
 
@@ -45,6 +47,13 @@ class Share:
         group = torch.distributed.new_group(backend="gloo", timeout=timedelta(days=30))
         device = process_device(torch.distributed.get_node_local_rank())
         return cls(torch.distributed.get_rank(), torch.distributed.get_world_size(), device, group)
+
+    def agree_on(self, files: Sequence[Path]) -> list[Path]:
+        """The first process's list: another that lists a folder a moment later, or elsewhere, may find others in it."""
+        listed = [list(files)]
+        if self.group is not None:
+            torch.distributed.broadcast_object_list(listed, src=0, group=self.group)
+        return listed[0]
 
     def add_up(self, outcome: Outcome) -> Outcome:
         """What became of all processes' photographs; each must call this once, when it is done."""

@@ -13,8 +13,8 @@ import torch
 from mmseg.utils.errors import UserError
 
 __all__ = [
-    "IMAGE_SUFFIXES", "check_mask_size", "fit_size", "image_size", "read_image", "read_index_map", "read_levels", "read_mask",
-    "resize_image", "resize_mask", "split_levels", "to_input",
+    "IMAGE_SUFFIXES", "check_mask_size", "count_pages", "fit_size", "image_size", "read_image", "read_index_map", "read_levels",
+    "read_mask", "resize_image", "resize_mask", "split_levels", "to_input",
 ]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp")
@@ -169,6 +169,17 @@ def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if (mask.shape[1], mask.shape[0]) == tuple(size):
         return mask
     return (resize_image(mask * np.uint8(255), size) >= 128).astype(np.uint8)
+
+
+def count_pages(path: str | Path) -> int:
+    """Of a TIFF file, how many pictures it holds; 1 of any other, and where that cannot be told."""
+    with Path(path).open("rb") as file:
+        if file.read(4) not in (b"II*\0", b"MM\0*"):
+            return 1
+    try:
+        return cv2.imcount(str(path))
+    except cv2.error:
+        return 1
 
 
 def _decode(path: str | Path, flags: int) -> np.ndarray:

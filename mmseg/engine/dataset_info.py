@@ -10,7 +10,7 @@ from mmseg.datasets import LesionDataset
 from mmseg.datasets.leaves import Leaf, leaf_datasets
 from mmseg.utils.errors import UserError
 
-__all__ = ["dataset_is_known", "dataset_metainfo", "trained_leaf", "trains_on_lesions", "working_size"]
+__all__ = ["dataset_is_known", "dataset_metainfo", "ignored_pipeline", "trained_leaf", "trains_on_lesions", "working_size"]
 
 _MOST_PIXELS = 2**27
 """Of a photograph as the network sees it."""
@@ -53,6 +53,14 @@ def trains_on_lesions(config: Config) -> bool:
     """Whether the data set has lesions, which may overlap; otherwise one index map an image."""
     leaf = trained_leaf(config)
     return leaf.kind is None or leaf.has_lesions
+
+
+def ignored_pipeline(config: Config) -> str | None:
+    """Where a data set prepares its test images by a pipeline of its own and names no ``size``: photographs elsewhere are not
+    prepared so. None where all is well.
+    """
+    leaf = _first_leaf(config, "test_dataloader", "val_dataloader", "train_dataloader")
+    return leaf.where if leaf and leaf.settings.get("pipeline") and leaf.size is None else None
 
 
 def working_size(config: Config) -> tuple[int, int] | None:

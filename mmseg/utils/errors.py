@@ -11,7 +11,12 @@ from collections.abc import Iterable, Iterator
 __all__ = ["UserError", "exit_on_user_error", "nearest"]
 
 
-_OF_THE_DISK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+_OF_THE_DISK = {
+    getattr(errno, name) for name in (
+        "EACCES", "EPERM", "EROFS", "ENOSPC", "EDQUOT", "EIO", "ESTALE", "ENOTCONN", "EHOSTDOWN", "ETIMEDOUT")
+    if hasattr(errno, name)
+}
+"""A disk that is full or may not be written, and a network drive that has gone."""
 
 
 _PACKAGES = {"PIL", "cv2", "matplotlib", "mmcv", "mmengine", "numpy", "packaging", "torch"}
@@ -49,8 +54,8 @@ def nearest(name: str, choices: Iterable[str], likeness: float = 0.5) -> str:
 def exit_on_user_error() -> Iterator[None]:
     """Print a :class:`UserError` as one message on stderr and exit with code 2; let other exceptions through.
 
-    A disk that is full or may not be written is told in the same way, so is a package or a library of the system that is not
-    installed, and Ctrl-C in one word (code 130).
+    A disk that is full, gone or may not be written is told in the same way, so is a GPU without room, a package or a library of
+    the system that is not installed, and Ctrl-C in one word (code 130).
     """
     try:
         yield
@@ -68,6 +73,12 @@ def exit_on_user_error() -> Iterator[None]:
             raise
         print(f"error: {error}: the system lacks a library; on Debian and Ubuntu: sudo apt install {_LIBRARIES} "
               "(docs/getting_started.md)", file=sys.stderr)
+        raise SystemExit(2) from None
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported here
+            raise
+        print(f"error: the GPU has no room left ({str(error).partition('. ')[0]}); see by nvidia-smi what else is on it, take a "
+              "smaller batch, or --device cpu where there is such an option (docs/troubleshooting.md)", file=sys.stderr)
         raise SystemExit(2) from None
     except OSError as error:
         if error.errno not in _OF_THE_DISK:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
 import shutil
@@ -23,6 +24,7 @@ from mmseg.apis import LesionInferencer, inference_model, init_model, write_resu
 from mmseg.apis.browse import browse_dataset
 from mmseg.apis.folders import find_inputs, fingerprint, output_names, segment_files
 from mmseg.apis.results import summarise, write_table
+from mmseg.apis.sharing import Share
 from mmseg.datasets.reading import read_image
 from mmseg.engine import load_config
 from mmseg.engine.checkpoint import read_checkpoint, write_checkpoint
@@ -49,6 +51,15 @@ def written(inferencer: LesionInferencer, photographs: list[Path], tmp_path_fact
     folder = tmp_path_factory.mktemp("out")
     assert segment_files(inferencer, photographs, folder, save_probabilities=True, batch_size=2).failed == []
     return folder
+
+
+def agree(rank: int, folder: str) -> None:
+    """What each of two processes does: list, and write down what it takes the list to be."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    group: Any = torch.distributed.group.WORLD
+    mine = [Path("n.jpg"), Path("a.jpg"), Path("b.jpg")][rank:]
+    Path(folder, str(rank)).write_text(" ".join(map(str, Share(rank, 2, group=group).agree_on(mine))))
+    torch.distributed.destroy_process_group()
 
 
 class TestResults:
@@ -144,6 +155,46 @@ class TestResults:
         assert found.path is None
         assert found.probabilities.shape == (4, 333, 501)
         assert found.index_map.shape == (333, 501)
+
+
+    def test_masks_of_another_model_go_with_its_report(self, inferencer: LesionInferencer, tmp_path: Path) -> None:
+        """A model of fewer lesions leaves none of the others' masks beside its report."""
+        found = inferencer(np.zeros((160, 240, 3), np.uint8))
+        write_results(found, tmp_path, "eye", {})
+        fewer = dataclasses.replace(found, classes=found.classes[:2], masks=found.masks[:2], palette=found.palette[:2])
+        (tmp_path / "eye_notes.png").touch()
+        write_results(fewer, tmp_path, "eye", {})
+        assert {path.name for path in tmp_path.iterdir()} == {
+            "eye.json", "eye_MA.png", "eye_HE.png", "eye_mask.png", "eye_overlay.png", "eye_notes.png"}
+
+    def test_a_photograph_that_has_got_another_name_is_counted_once(self, inferencer: LesionInferencer, tmp_path: Path) -> None:
+        found = inferencer(np.zeros((160, 240, 3), np.uint8))
+        for name, photograph in (("left", "p1/left.jpg"), ("p1_left", "p1/left.jpg"), ("p2_left", "p2/left.jpg")):
+            write_results(found, tmp_path, name, {}, made_from=dict(photograph=[photograph], settings=["0", False]))
+        write_table(tmp_path, ["left"])
+        write_table(tmp_path, ["p1_left", "p2_left"])
+        with (tmp_path / "summary.csv").open(encoding="utf-8-sig", newline="") as file:
+            assert [row["photograph"] for row in csv.DictReader(file)][::4] == ["p1_left", "p2_left"]
+
+    def test_what_comes_before_a_file_that_cannot_be_read_is_given(
+        self, inferencer: LesionInferencer, photographs: list[Path], tmp_path: Path
+    ) -> None:
+        (tmp_path / "bad.jpg").write_bytes(b"bad")
+        results = inferencer([*photographs[:2], tmp_path / "bad.jpg", photographs[2]], batch_size=4)
+        assert [next(results).path, next(results).path] == photographs[:2]
+        with pytest.raises(UserError, match=r"bad\.jpg"):
+            next(results)
+
+    def test_of_several_pages_the_first_is_taken_and_said(
+        self, inferencer: LesionInferencer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        pages = [Image.fromarray(np.full((160, 240, 3), value, np.uint8)) for value in (90, 10)]
+        pages[0].save(tmp_path / "two.tif", save_all=True, append_images=pages[1:])
+        pages[0].save(tmp_path / "one.tif")
+        assert inferencer(tmp_path / "two.tif").image[0, 0, 0] == 90
+        assert f"note: {tmp_path / 'two.tif'}: has 2 pages, of which the first is taken" in capsys.readouterr().err
+        inferencer(tmp_path / "one.tif")
+        assert "pages" not in capsys.readouterr().err
 
 
 class TestInputs:
@@ -464,6 +515,11 @@ class TestGoingOn:
         assert self.again(inferencer, photographs, done, overwrite=True) == (3, 0)
         assert contents(done) == before
 
+    def test_the_first_process_lists_for_all(self, tmp_path: Path) -> None:
+        """Another that lists the folder a moment later may find one more, and every second file would be another."""
+        torch.multiprocessing.spawn(agree, (str(tmp_path),), nprocs=2)
+        assert [(tmp_path / str(rank)).read_text() for rank in range(2)] == ["n.jpg a.jpg b.jpg"] * 2
+
     def test_processes_share_without_gap_or_overlap(
         self, inferencer: LesionInferencer, photographs: list[Path], done: Path, tmp_path: Path
     ) -> None:
@@ -524,8 +580,10 @@ class TestThresholds:
         ({"MAA": 0.3}, "got 'MAA', expected one of MA, HE, EX, SE; did you mean 'MA'"),
         ({"MA": 1.5}, "got MA=1.5, expected a probability from 0 to 1"),
         ({"MA": float("nan")}, "expected a probability"),
+        ([0.1, 0.2, 0.3, 0.4], r"got MA=\[0.1, 0.2, 0.3, 0.4\], expected a probability from 0 to 1"),
+        ("0.4", "got MA='0.4', expected a probability from 0 to 1"),
     ])
-    def test_mistakes(self, speckled: Path, thresholds: dict[str, float], message: str) -> None:
+    def test_mistakes(self, speckled: Path, thresholds: Any, message: str) -> None:
         with pytest.raises(UserError, match=message):
             LesionInferencer(speckled, thresholds=thresholds)
 
@@ -585,3 +643,14 @@ class TestBrowse:
             browse_dataset(run_config(tmp_path), tmp_path / "file" / "out", 1)
         with pytest.raises(UserError, match=r"model\.type"):
             browse_dataset(load_config(demo_config, {"model.type": "SDCNett"}), tmp_path, 1)
+        config = run_config(tmp_path)
+        config.model.data_preprocessor = dict(type="SegDataPreProcessor")
+        config.pop("data_preprocessor")
+        with pytest.raises(UserError, match="data_preprocessor: got 'SegDataPreProcessor', expected a LesionDataPreprocessor"):
+            browse_dataset(config, tmp_path, 1)
+
+    def test_a_preprocessor_may_stand_in_the_model(self, run_config: Callable[..., Config], tmp_path: Path) -> None:
+        config = run_config(tmp_path)
+        config.model.data_preprocessor = config.data_preprocessor
+        config.pop("data_preprocessor")
+        assert len(browse_dataset(config, tmp_path / "out", 1)) == 1

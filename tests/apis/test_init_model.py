@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 
 from mmseg.apis import LesionInferencer, inference_model, init_model
 from mmseg.apis.init import build_model
@@ -19,7 +20,7 @@ from mmseg.compat.model_card import model_card
 from mmseg.datasets.reading import read_image
 from mmseg.engine import check_config
 from mmseg.engine.checkpoint import read_checkpoint, write_checkpoint
-from mmseg.engine.dataset_info import working_size
+from mmseg.engine.dataset_info import ignored_pipeline, working_size
 from mmseg.structures import LESIONS
 from mmseg.utils.errors import UserError
 
@@ -151,3 +152,20 @@ def test_arrays_that_are_no_photographs(tuned: Path, image: np.ndarray) -> None:
     for use in (lambda: inference_model(model, image), lambda: LesionInferencer(model)(image)):
         with pytest.raises(UserError, match="image: got "):
             use()
+
+
+def test_a_pipeline_that_photographs_do_not_go_through_is_told(
+    run_config: Callable[..., Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(MMLogger.get_current_instance(), "warning", lambda text: said.append(text))
+    config = run_config(tmp_path)
+    for size, expected in ((None, 1), ((120, 80), 0)):
+        config.test_dataloader.dataset = dict(
+            type="BaseSegDataset", pipeline=[dict(type="Own")], data_root=".", size=size,
+            metainfo=dict(classes=LESIONS, palette=[[0, 0, 0]] * 4))
+        assert bool(ignored_pipeline(config)) == bool(expected)
+    config = run_config(tmp_path)
+    monkeypatch.setattr("mmseg.apis.init.ignored_pipeline", lambda settings: "test_dataloader.dataset")
+    init_model(config, device="cpu")
+    assert any("test_dataloader.dataset.pipeline is not run on photographs" in text for text in said)

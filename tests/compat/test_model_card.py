@@ -64,6 +64,13 @@ def test_page(model: BaseSegmentor, speckled: Path, results: Path) -> None:
     assert all(line.endswith("|") for line in rows)
 
 
+def test_scores_of_another_file_are_told(model: BaseSegmentor, speckled: Path, results: Path) -> None:
+    card = model_card(model, speckled, read_test_results(results))
+    assert "**Measured with another file than this checkpoint**" in card_markdown(card)
+    card["protocol"]["checkpoint"] = f"latest.pth, SHA-256 {card['model']['sha256']}"
+    assert "another file" not in card_markdown(card)
+
+
 def test_what_is_not_known_is_said(model: BaseSegmentor, speckled: Path, results: Path) -> None:
     assert "Not measured for this card." in card_markdown(model_card(model, speckled))
     (results / "details.json").unlink()

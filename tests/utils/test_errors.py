@@ -6,6 +6,7 @@ import errno
 import os
 
 import pytest
+import torch
 
 from mmseg.utils import UserError, exit_on_user_error, nearest
 
@@ -24,6 +25,22 @@ def test_every_other_exception_passes(error: BaseException, capsys: pytest.Captu
         raise error
     assert caught.value is error
     assert capsys.readouterr().err == ""
+
+
+def test_a_gpu_without_room_is_one_message(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught, exit_on_user_error():
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has")
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith("error: the GPU has no room left (CUDA out of memory); see by nvidia-smi")
+    with pytest.raises(RuntimeError), exit_on_user_error():
+        raise RuntimeError("a fault of the program")
+
+
+@pytest.mark.parametrize("number", [errno.ESTALE, errno.ENOTCONN, errno.EIO])
+def test_a_network_drive_that_has_gone_is_one_message(number: int, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit), exit_on_user_error():
+        raise OSError(number, os.strerror(number), "/mnt/photos/a.jpg")
+    assert capsys.readouterr().err.startswith("error: /mnt/photos/a.jpg: cannot be read or written (")
 
 
 def test_no_mistake_no_exit() -> None:

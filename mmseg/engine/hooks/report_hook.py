@@ -10,6 +10,7 @@ from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import Hook
 
 from mmseg.datasets.leaves import summarise_datasets
+from mmseg.engine.dataset_info import working_size
 from mmseg.evaluation import LesionMetric
 from mmseg.registry import HOOKS
 from mmseg.utils.digests import file_sha256
@@ -47,7 +48,7 @@ class ReportHook(Hook):
         file, test_set = runner.cfg.get("load_from"), summarise_datasets(runner.cfg.test_dataloader.dataset)
         for metric in runner.test_evaluator.metrics:
             if isinstance(metric, LesionMetric):
-                metric.about = dict(test_set=test_set, **(
+                metric.about = dict(test_set=test_set, prediction=_prediction(runner), **(
                     dict(checkpoint=f"{Path(file).name}, SHA-256 {file_sha256(file)}") if file else {}))
 
     def after_test_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
@@ -67,6 +68,15 @@ class ReportHook(Hook):
         if is_main_process() and _of_lesions(runner) and written:
             config = json.dumps(runner.cfg.to_dict(), indent=2, default=str)
             write_report(self.out_dir, self._pictures, {"Command": self.command, "Configuration": config})
+
+
+def _prediction(runner: Any) -> str:
+    """How images are predicted, in words: scores of one way are not those of another."""
+    settings, size = getattr(runner.bare_model, "test_cfg", None) or {}, working_size(runner.cfg)
+    way = "whole images" if settings.get("mode", "whole") == "whole" else f"windows of {tuple(settings['crop_size'])}"
+    flips = settings.get("flips") or ()
+    mirrored = f", averaged over {len(flips)} mirror images, too" if flips else ""
+    return f"{way} {'at their own size' if size is None else f'within {size[0]}x{size[1]}'}{mirrored}"
 
 
 def _of_lesions(runner: Any) -> bool:
