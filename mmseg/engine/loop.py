@@ -41,7 +41,8 @@ class IterBasedTrainLoop(_IterBasedTrainLoop):
             if self._iter > 0:
                 self._resume()
             while self._iter < self._max_iters and not self.stop_training:
-                self.runner.model.train()
+                if not self.runner.model.training:
+                    self.runner.model.train()
                 try:
                     data_batch = next(self.dataloader_iterator)
                 except RuntimeError:

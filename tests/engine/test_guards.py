@@ -72,7 +72,8 @@ class TestNotFinite:
         runner = train_spoiled(config, change)
         text = log(tmp_path)
         assert "iteration 3: a loss or a gradient is not finite; training ends before this update" in text
-        for part in (shown, "refine.loss_bce ", "aux.loss_dice", "What to try", "(now 0.004)", "--resume", str(tmp_path)):
+        hints = "What to try", "(now 0.004)", "--resume", "--load-from"
+        for part in (shown, "refine.loss_bce ", "aux.loss_dice", *hints, str(tmp_path)):
             assert part in text, part
         assert len(re.findall(r"(?m)^    /.*/images/train/.*\.\w+$", text)) == 2  # the files of this batch
         checkpoint = read_checkpoint(tmp_path / "latest.pth")

@@ -130,9 +130,10 @@ class NonFiniteGuardHook(Hook):
             f"iteration {update.iteration}: a loss or a gradient is not finite; training ends before this update{left_out}",
             *lines,
             f"The weights and the checkpoints in {runner.work_dir} are not touched by it. What to try, in this order:",
-            "look at these files (tools/browse_dataset.py); "
-            f"a lower learning rate (now {update.rate:.3g}) or a longer warm-up; optim_wrapper.clip_grad.max_norm lower; "
-            "optim_wrapper.dtype=float32; then go on by --resume or start again",
+            "look at these files (tools/browse_dataset.py); optim_wrapper.clip_grad.max_norm lower, or "
+            "optim_wrapper.dtype=float32, with --resume; "
+            f"a lower learning rate (now {update.rate:.3g}) or a longer warm-up, in a run of its own from these weights "
+            "(--load-from, another --work-dir), since --resume keeps the checkpoint's",
         ])
         runner.logger.info(text)  # many lines: to the file; the console has it from the error
         return text

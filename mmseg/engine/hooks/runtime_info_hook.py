@@ -9,6 +9,7 @@ from mmengine.hooks import LoggerHook
 from mmengine.hooks import RuntimeInfoHook as _RuntimeInfoHook
 from torch import Tensor
 
+from mmseg.engine.log_window import bound_log_window
 from mmseg.registry import HOOKS
 
 __all__ = ["RuntimeInfoHook"]
@@ -68,6 +69,7 @@ class RuntimeInfoHook(_RuntimeInfoHook):
         for values, _ in kept:
             for name, value in values.items():
                 runner.message_hub.update_scalar(name, next(numbers) if value is None else value)
+        bound_log_window(runner.message_hub, runner.log_processor)
 
     def before_val(self, runner: Any) -> None:
         """Nothing is validated before the steps so far are known to be sound."""
