@@ -28,6 +28,9 @@ PART_FAILED = 3
 """How the first of several processes tells the launcher that part of the work failed, which another attempt would not mend."""
 
 
+_RANKS = {"pytorch": "RANK", "slurm": "SLURM_PROCID", "mpi": "OMPI_COMM_WORLD_RANK"}
+"""Where a process finds which one it is, by what has started it."""
+
 _KINDS = (
     ("work_dir", str, "str"), ("load_from", (str, Path), "str"), ("randomness", dict, "a dictionary"),
     ("default_hooks", dict, "a dictionary"), ("resume", bool, "True or False; a file is named by --resume FILE"),
@@ -89,7 +92,7 @@ def is_first_process(launcher: str) -> bool:
     """
     if launcher == "none":
         return True
-    ranks = [os.environ.get(name) for name in ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK")]
+    ranks = [os.environ.get(name) for name in _RANKS.values()]
     return next((rank for rank in ranks if rank), "0") == "0"
 
 
@@ -112,6 +115,9 @@ def prepare_config(args: argparse.Namespace, *needs: str) -> Any:
     for key, kind, right in _KINDS:
         if not isinstance(config.get(key), (kind, type(None))):
             raise UserError(f"{key}: got {config[key]!r} ({type(config[key]).__name__}), expected {right}")
+    if args.launcher != "none" and _RANKS[args.launcher] not in os.environ:
+        raise UserError(f"--launcher {args.launcher}: {_RANKS[args.launcher]} is not set, so that this process was not started "
+                        "by it; use tools/dist_train.sh or tools/slurm_train.sh, which give the option themselves")
     config.launcher = args.launcher
     own = [os.environ.get(name) for name in ("SLURM_LOCALID", "OMPI_COMM_WORLD_LOCAL_RANK")] if args.launcher != "none" else []
     os.environ.setdefault("LOCAL_RANK", next(filter(None, own), str(args.local_rank)))

@@ -6,7 +6,6 @@ import contextlib
 import inspect
 import json
 import logging
-import os
 import signal
 import time
 from collections.abc import Sequence
@@ -52,9 +51,6 @@ from mmseg.version import __version__
 
 __all__ = ["LesionRunner", "load_weights"]
 
-_STARTED_BY = {"pytorch": "RANK", "slurm": "SLURM_PROCID", "mpi": "OMPI_COMM_WORLD_RANK"}
-"""By what a process on a GPU can tell that its launcher started it."""
-
 
 @RUNNERS.register_module()
 class LesionRunner(Runner):
@@ -77,25 +73,15 @@ class LesionRunner(Runner):
         wait_at_most(options["timeout"])
         if self.distributed:
             check_local_rank()
-        if self.distributed and not torch.distributed.is_initialized():
-            self._meet()
+        if self.distributed and distributed_backend() == "gloo" and not torch.distributed.is_initialized():
+            try:
+                torch.distributed.init_process_group("gloo", timeout=timedelta(seconds=options["timeout"]))
+            except ValueError as error:  # no RANK, WORLD_SIZE, MASTER_ADDR
+                raise UserError(
+                    f"--launcher {self._launcher}: without a GPU processes are started by torchrun, got none of its variables "
+                    f"({error}); use tools/dist_train.sh, or --launcher pytorch under torchrun"
+                ) from error
         super().setup_env(env_cfg)
-
-    def _meet(self) -> None:
-        """Over gloo without a GPU; mmengine does it with one, for which its launcher must have started this process."""
-        on_cpu = distributed_backend() == "gloo"
-        needed = "RANK" if on_cpu else _STARTED_BY.get(self._launcher, "RANK")
-        try:
-            if needed not in os.environ:
-                raise ValueError(f"{needed} is not set")
-            if on_cpu:
-                torch.distributed.init_process_group("gloo", timeout=timedelta(seconds=self._timeout))
-        except ValueError as error:  # nor WORLD_SIZE, MASTER_ADDR
-            how = "without a GPU processes are started by torchrun, got none of its variables" if on_cpu else (
-                "got none of the variables of a process that it has started")
-            raise UserError(
-                f"--launcher {self._launcher}: {how} ({error}); use tools/dist_train.sh, or --launcher pytorch under torchrun"
-            ) from error
 
     def register_default_hooks(self, hooks: dict | None = None) -> None:
         """As mmengine's, but losses are fetched when the logger wants them; augmentation is seeded; and the guard."""

@@ -254,9 +254,9 @@ class TestTool:
         assert seen == []
         assert call("train.py", tiny, *wrong, "--no-check") == 77
         monkeypatch.setenv("RANK", "1")  # the first process checks for all
-        assert call("train.py", tiny, *wrong) == 77
+        assert call("train.py", tiny, *wrong, "--launcher", "pytorch") == 77
         monkeypatch.setenv("RANK", "0")
-        assert call("train.py", tiny, *wrong) == 2
+        assert call("train.py", tiny, *wrong, "--launcher", "pytorch") == 2
 
     def test_training_shows_warnings_and_goes_on(
         self, call: Callable[..., int], tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
