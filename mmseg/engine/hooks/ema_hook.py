@@ -14,13 +14,14 @@ __all__ = ["EMAHook"]
 
 @HOOKS.register_module()
 class EMAHook(_EMAHook):
-    """:class:`mmengine.hooks.EMAHook`, resumed bit for bit: ``custom_hooks=[dict(type='EMAHook', momentum=2e-4)]``.
+    """:class:`mmengine.hooks.EMAHook`, resumed bit for bit: ``custom_hooks=[dict(type='EMAHook', momentum=2e-3)]``.
 
     In a checkpoint ``state_dict`` holds the averaged weights, which are those to use, ``raw_state_dict`` the weights that are
     trained, and ``averaged_steps`` how often they were averaged. Validation and testing use the averaged ones.
 
     Args:
-        **kwargs: of :class:`mmengine.hooks.EMAHook`; ``momentum`` is the share of the newest weights.
+        **kwargs: of :class:`mmengine.hooks.EMAHook`; ``momentum`` is the share of the newest weights, at least 5 / ``max_iters``
+            (there is no warm-up: with mmengine's 2e-4, for 40,000 iterations, a short run would keep its first weights).
     """
 
     def __init__(self, **kwargs: Any) -> None:

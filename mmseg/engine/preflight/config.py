@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.hooks import EMAHook
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
 from mmseg.compat.legacy_lr import LegacyLR
@@ -15,7 +16,7 @@ from mmseg.datasets.leaves import leaf_datasets
 from mmseg.engine.preflight.finding import ERROR, NOTE, WARNING, Finding
 from mmseg.engine.preflight.keys import LOADERS, key_findings
 from mmseg.engine.preflight.types import matches
-from mmseg.registry import LOOPS, PARAM_SCHEDULERS, find_class
+from mmseg.registry import HOOKS, LOOPS, PARAM_SCHEDULERS, find_class
 
 __all__ = ["config_findings", "dig", "pretrained_findings"]
 
@@ -45,6 +46,7 @@ def config_findings(config: Config, loaders: Sequence[str] = LOADERS) -> Iterato
     yield from _together_findings(config)
     if "train_dataloader" in loaders:
         yield from _loop_findings(config)
+        yield from _average_findings(config)
     yield from _data_findings(config, loaders)
     yield from _schedule_findings(config)
     yield from _interval_findings(config)
@@ -216,6 +218,22 @@ def _interval_findings(config: Config) -> Iterator[Finding]:
             ERROR, "default_hooks.checkpoint.save_best", f"{best!r} without validation",
             "val_dataloader, val_cfg and val_evaluator", "there would be no best checkpoint; name them, or set save_best to None",
         )
+
+
+def _average_findings(config: Config) -> Iterator[Finding]:
+    """A moving average that has hardly left the weights that it began with when training ends: mmengine's has no warm-up."""
+    most, hooks = _number(config, "train_cfg.max_iters") or 0, config.get("custom_hooks")
+    for i, hook in enumerate(hooks if isinstance(hooks, (list, tuple)) and most > 0 else ()):
+        found = find_class(HOOKS, hook.get("type")) if isinstance(hook, dict) else None
+        if not (inspect.isclass(found) and issubclass(found, EMAHook)) or hook.get("begin_iter") or hook.get("begin_epoch"):
+            continue
+        momentum, interval = hook.get("momentum", 2e-4), hook.get("interval", 1)  # mmengine's own
+        if (hook.get("ema_type", "ExponentialMovingAverage") == "ExponentialMovingAverage" and isinstance(momentum, float)
+                and 0 < momentum < 1 and isinstance(interval, int) and interval > 0
+                and (share := (1 - momentum) ** (most / interval)) > 0.05):
+            yield Finding(
+                WARNING, f"custom_hooks.{i}.momentum", f"{momentum}", f"at least {min(0.5, 5 * interval / most):.2g}",
+                f"in the end {100 * share:.0f} % of the average would be the weights that training begins with")
 
 
 def _normalisation_findings(config: Config) -> Iterator[Finding]:

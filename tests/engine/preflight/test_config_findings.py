@@ -144,6 +144,26 @@ def test_normalisation_of_torchvision(demo_config: Path) -> None:
     assert told(config, "warning") == []
 
 
+@pytest.mark.parametrize(("hook", "iterations", "expected"), [
+    (dict(), 2000, "custom_hooks.1.momentum: got 0.0002, expected at least 0.0025; in the end 67 % of the average would be the"),
+    (dict(momentum=2e-3, interval=10), 2500, "got 0.002, expected at least 0.02; in the end 61 %"),
+    (dict(momentum=0.1), 4, "got 0.1, expected at least 0.5; in the end 66 %"),
+    (dict(momentum=2e-3), 2500, ""), (dict(), 40000, ""), (dict(momentum=2e-3, begin_iter=1), 2500, ""),
+    (dict(begin_iter=900), 1000, ""), (dict(ema_type="StochasticWeightAverage"), 200, ""), (dict(momentum=2.0), 200, ""),
+])
+def test_an_average_that_keeps_its_first_weights(
+    demo_config: Path, hook: dict[str, Any], iterations: int, expected: str
+) -> None:
+    config = load_config(demo_config, {"train_cfg.max_iters": iterations})
+    config.custom_hooks = [dict(type="CurvesHook"), dict(type="EMAHook", **hook)]
+    found = [line for line in told(config, "warning") if line.startswith("custom_hooks")]
+    assert len(found) == bool(expected) and all(expected in line for line in found)
+    config.custom_hooks[1].type = "mmengine.hooks.EMAHook"
+    assert [line for line in told(config, "warning") if line.startswith("custom_hooks")] == found
+    testing = config_findings(config, ("test_dataloader",))
+    assert not [finding for finding in testing if finding.severity == "warning" and finding.where.startswith("custom_hooks")]
+
+
 def test_mmengines_own_loop_is_a_warning(demo_config: Path) -> None:
     config = load_config(demo_config)
     config.train_cfg = dict(by_epoch=False, max_iters=config.train_cfg.max_iters)
