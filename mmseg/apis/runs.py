@@ -24,10 +24,12 @@ def build_runner(config: Config) -> LesionRunner:
     """Check a configuration whole, make its ``work_dir`` and build what runs it.
 
     Raises:
-        UserError: a mistake in the configuration, or a ``work_dir`` that cannot be written.
+        UserError: a mistake in the configuration, no ``work_dir``, or one that cannot be written.
     """
     register_all_modules()
     check_config(config)
+    if not config.get("work_dir"):
+        raise UserError("work_dir: got none, expected a folder: config.work_dir = 'work_dirs/my_run'")
     make_folder(config.work_dir, "work_dir (--work-dir)")
     config.default_scope = config.get("default_scope") or "mmseg"
     kind = find_class(RUNNERS, config.get("runner_type") or "LesionRunner")

@@ -19,8 +19,8 @@ from mmengine.optim import OptimWrapper
 from torch import nn
 from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 
-from mmseg.apis import build_runner
-from mmseg.engine import AutocastOptimWrapper, LesionRunner, load_weights
+from mmseg.apis import build_runner, build_tester
+from mmseg.engine import AutocastOptimWrapper, LesionRunner, load_config, load_weights
 from mmseg.engine.checkpoint import read_checkpoint
 from mmseg.engine.hooks.non_finite_guard_hook import _can_skip
 from mmseg.engine.preflight.model import build_parts
@@ -224,6 +224,13 @@ class TestAutocast:
             assert (model(torch.ones(2, 4)).dtype == torch.bfloat16) is native
 
 
+def test_a_config_without_a_work_dir(demo_config: Path, tmp_path: Path) -> None:
+    """As load_config gives it; the tools fill it in."""
+    for build in (build_runner, lambda config: build_tester(config, "latest.pth", tmp_path)):
+        with pytest.raises(UserError, match=r"^work_dir: got none, expected a folder: config\.work_dir = '"):
+            build(load_config(demo_config))
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens where there is no GPU")
 def test_slurm_without_a_gpu_is_told(run_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
@@ -232,6 +239,16 @@ def test_slurm_without_a_gpu_is_told(run_config: MakeConfig, tmp_path: Path, mon
     config.launcher = "slurm"
     with pytest.raises(UserError, match="--launcher slurm: without a GPU processes are started by torchrun"):
         build_runner(config)
+
+
+def test_what_is_logged_is_kept_no_longer_than_its_window(run_config: MakeConfig, tmp_path: Path) -> None:
+    """mmengine appends to all that was ever logged, by a copy, at each step."""
+    runner = train(run_config(tmp_path, train_cfg__max_iters=8, log_processor__window_size=3, param_scheduler=[]))
+    kept = {name: len(buffer.data[0]) for name, buffer in runner.message_hub.log_scalars.items() if name.startswith("train/")}
+    assert set(kept.values()) == {3} and len(kept) > 8
+    wide = [dict(data_src="loss", log_name="loss_all", method_name="mean", window_size="global")]
+    runner = train(run_config(tmp_path / "all", train_cfg__max_iters=8, log_processor__custom_cfg=wide, param_scheduler=[]))
+    assert len(runner.message_hub.log_scalars["train/loss"].data[0]) == 8
 
 
 @pytest.mark.parametrize("fused", [True, False])
