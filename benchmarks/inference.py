@@ -4,7 +4,8 @@
 
 The network alone is timed at the working size, as :class:`LesionInferencer` runs it, in float32, and plain (float32 in contiguous
 memory order). The whole path is timed by its parts. Weights are random, since they change no time; masks and overlay are made
-from the true lesions of the photograph where it has any (``masks/<split>/<LESION>/<name>_<LESION>.png``), since these do.
+from the true lesions of IDRiD's first test photograph, since these do. Another one (``--image``) needs its masks in the tidy
+layout (``masks/<split>/<LESION>/<name>_<LESION>.png``), or has none.
 
 On a CPU nothing else may run. Times are medians.
 """
@@ -28,8 +29,9 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from _record import write_record  # noqa: E402
 
+from mmseg.utils.errors import exit_on_user_error  # noqa: E402
+
 MAIN_CONFIG = "configs/sdcnet/sdcnetplus_r18-d8_512x512_40k_IDRiD.py"
-IMAGE = "images/test/IDRiD_55.jpg"
 
 
 def median(work: Callable[[], Any], repeats: int) -> tuple[float, Any]:
@@ -67,11 +69,26 @@ def network(model: Any, image: np.ndarray, repeats: int) -> dict[str, Any]:
     return dict(seconds=ways, size=list(inputs.shape), largest_difference=difference)
 
 
-def parts(inferencer: Any, path: Path, repeats: int) -> dict[str, float]:
+def photograph(given: Path | None) -> tuple[Path, dict[str, np.ndarray]]:
+    """A file, and its true lesions by name, uint8 ``(H, W)`` in {0, 1}: the one given, or IDRiD's first for testing."""
+    from mmseg.datasets import IDRiDDataset
+    from mmseg.datasets.reading import read_mask
+    from mmseg.structures import LESIONS
+
+    if given is None:
+        data = IDRiDDataset(os.environ.get("IDRID_ROOT") or "data/IDRID", "test", test_mode=True)
+        truth = data[0]["data_samples"].gt_sem_seg.data.numpy()
+        return Path(data.get_data_info(0)["img_path"]), dict(zip(LESIONS, truth, strict=True))
+    split = given.absolute().parent
+    masks = {name: split.parent.parent / "masks" / split.name / name / f"{given.stem}_{name}.png" for name in LESIONS}
+    return given, {name: read_mask(path) for name, path in masks.items() if path.is_file()}
+
+
+def parts(inferencer: Any, path: Path, truth: dict[str, np.ndarray], repeats: int) -> dict[str, float]:
     """Seconds of each part of the whole path, with the true lesions in the place of what a random network sees."""
     from mmseg.apis.inferencer import Segmentation
     from mmseg.apis.results import _write_indexed, _write_mask, _write_overlay
-    from mmseg.datasets.reading import fit_size, read_image, read_mask, resize_image, to_input
+    from mmseg.datasets.reading import fit_size, read_image, resize_image, to_input
     from mmseg.structures import enlarged_masks
 
     seconds: dict[str, float] = {}
@@ -81,11 +98,9 @@ def parts(inferencer: Any, path: Path, repeats: int) -> dict[str, float]:
     whole, _ = median(lambda: inferencer._network([image]), repeats)
     seconds["network"] = whole - seconds["reduce"]
     working = torch.zeros(len(inferencer.classes), size[1], size[0])
-    folder = path.parents[2] / "masks" / path.parent.name
     for c, lesion in enumerate(inferencer.classes):
-        mask = folder / lesion / f"{path.stem}_{lesion}.png"
-        if mask.is_file():
-            working[c] = torch.from_numpy(resize_image(read_mask(mask) * np.uint8(255), size)) / 255
+        if lesion in truth:
+            working[c] = torch.from_numpy(resize_image(truth[lesion] * np.uint8(255), size)) / 255
     limits = [0.5] * len(inferencer.classes)
     there = working.to(next(inferencer.model.parameters()).device)
 
@@ -119,16 +134,17 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", nargs="?", default=str(ROOT / MAIN_CONFIG))
-    parser.add_argument("--image", type=Path, default=Path(os.environ.get("IDRID_ROOT") or "data/IDRID", IMAGE))
+    parser.add_argument("--image", type=Path, help="another photograph than IDRiD's first for testing")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--device", default=None)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to this file too")
     args = parser.parse_args()
     keep_freed_memory()
+    path, truth = photograph(args.image)
     model = init_model(load_config(args.config), device=args.device)
-    image = read_image(args.image)
+    image = read_image(path)
     alone = network(model, image, args.repeats)
-    seconds = parts(LesionInferencer(model), args.image, args.repeats)
+    seconds = parts(LesionInferencer(model), path, truth, args.repeats)
     plain = alone["seconds"]["plain"]
     print(f"{Path(args.config).stem}, {image.shape[1]}x{image.shape[0]}, {torch.get_num_threads()} threads\n")
     print(f"{'network':<16}{'ms':>9}{'ratio':>8}")
@@ -145,4 +161,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with exit_on_user_error():
+        main()
