@@ -16,6 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 from mmengine.config import Config
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
@@ -289,9 +290,26 @@ class TestArguments:
         assert seen("--work-dir", tmp_path, "--overwrite").resume is False
         assert len(list(tmp_path.glob("*.pth"))) == 3  # nothing goes before the new run could be built
         (tmp_path / "best_fold0-1a2b3c4d.pth").touch()
-        monkeypatch.setattr("mmseg.apis.build_runner", lambda config: SimpleNamespace(train=lambda: None, rank=1))
+        runner = SimpleNamespace(train=lambda: None, train_loop=None, rank=1)
+        monkeypatch.setattr("mmseg.apis.build_runner", lambda config: runner)
         assert call("train.py", tiny, "--work-dir", tmp_path, "--overwrite") == 0
         assert [path.name for path in tmp_path.glob("*.pth")] == ["best_fold0-1a2b3c4d.pth"]
+
+    @pytest.mark.usefixtures("briefly")
+    def test_an_earlier_run_stays_until_the_data_are_read(
+        self, call: Call, tiny: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """And the new one is the same run as without it."""
+        for name in ("latest.pth", "iter_2.pth"):
+            (tmp_path / name).touch()
+        given = ("train.py", tiny, "--work-dir", tmp_path, "--overwrite", "--no-validate")
+        assert call(*given, "--cfg-options", "train_dataloader.dataset.cache=disc") == 2
+        assert "cache='disc'" in capsys.readouterr().err
+        assert (tmp_path / "latest.pth").exists()
+        assert call(*given) == 0
+        assert sorted(path.name for path in tmp_path.glob("*.pth")) == ["iter_4.pth", "latest.pth"]
+        ours, theirs = (torch.load(path, weights_only=True)["state_dict"] for path in (tmp_path / "latest.pth", trained))
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
     def test_two_checkpoints_to_start_from(
         self, call: Call, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -520,6 +538,30 @@ class TestShellScripts:
             str(tmp_path / "srun"), "-u", f"{TOOLS}/train.py", "b c.py", "--launcher", "slurm", "--amp",
         ]
 
+    @pytest.mark.parametrize(("script", "arguments"), [
+        ("dist_train.sh", ["a.py", "2"]), ("slurm_train.sh", ["gpu", "job", "a.py"]),
+    ])
+    def test_python_is_found(self, script: str, arguments: list[str], tmp_path: Path) -> None:
+        """The checkout's own environment is taken where nobody named another or has one active."""
+        (tmp_path / "tools").mkdir()
+        for name in SCRIPTS:
+            shutil.copy(TOOLS / name, tmp_path / "tools")
+        own, path = tmp_path / ".venv/bin/python", tmp_path / "bin"
+        for file, text in ((own, "echo own"), (path / "python", "echo another"), (path / "srun", 'for w; do case "$w" in *python)'
+                           ' exec "$w";; esac; done')):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(f"#!/bin/sh\n{text}\n")
+            file.chmod(0o755)
+
+        def taken(**environment: str) -> str:
+            command = ["bash", f"tools/{script}", *arguments]
+            clean = {"PATH": f"{path}:/usr/bin:/bin", **environment}
+            return subprocess.run(command, cwd=tmp_path, env=clean, capture_output=True, text=True, check=True).stdout
+
+        assert taken() == taken(CONDA_DEFAULT_ENV="base", CONDA_PREFIX="/conda") == "own\n"
+        assert taken(VIRTUAL_ENV="/venv") == taken(CONDA_DEFAULT_ENV="x", CONDA_PREFIX="/conda/envs/x") == "another\n"
+        assert taken(PYTHON=str(path / "python"), CDPATH=str(path)) == "another\n"
+
     def test_shellcheck_finds_nothing(self) -> None:
         if shutil.which("shellcheck") is None:
             pytest.skip("shellcheck is not installed")
@@ -556,3 +598,16 @@ def test_a_run_of_its_own_is_the_first_process_whatever_a_cluster_has_set(
     shutil.copy(speckled, home / "w/latest.pth")
     assert call("train.py", tiny, "--work-dir", home / "w") == 2
     assert "holds checkpoints of an earlier run (latest.pth)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("launcher", "variable"), [
+    ("pytorch", "RANK"), ("slurm", "SLURM_PROCID"), ("mpi", "OMPI_COMM_WORLD_RANK"),
+])
+def test_a_launcher_that_did_not_start_the_process_is_told(
+    launcher: str, variable: str, call: Call, home: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As one types it from memory; mmengine says nothing but the variable's name."""
+    monkeypatch.delenv(variable, raising=False)
+    assert call("train.py", tiny, "--launcher", launcher, "--work-dir", home / "w") == 2
+    assert f"--launcher {launcher}: {variable} is not set, so that this process was not started by it" in capsys.readouterr().err
