@@ -15,7 +15,7 @@ from mmseg.engine.preflight.config import dig
 from mmseg.engine.preflight.finding import ERROR, NOTE, WARNING, Finding
 from mmseg.engine.work_dir import best_checkpoints, numbered_checkpoints
 
-__all__ = ["checkpoint_bytes", "disk_findings", "file_system", "folder_findings", "in_container"]
+__all__ = ["checkpoint_bytes", "disk_findings", "existing", "file_system", "folder_findings", "in_container"]
 
 _MOMENTS = {"SGD": 1, "RMSprop": 1, "Adagrad": 1, "LBFGS": 0, "Adafactor": 1}
 """Numbers that an optimiser keeps for every weight; 2 for Adam's family and what is not listed."""
@@ -32,7 +32,7 @@ def folder_findings(work_dir: str | Path, mounts: str | None = None, container: 
         mounts: what ``/proc/self/mountinfo`` says; by default read there.
         container: whether this runs inside one; by default found out.
     """
-    there = _existing(Path(work_dir))
+    there = existing(Path(work_dir))
     if not there.is_dir() or not os.access(there, os.W_OK):
         kind = "file" if there.exists() else "link to nothing"
         what = f"no permission in {there}" if there.is_dir() else f"{there} is a {kind}"
@@ -47,7 +47,7 @@ def folder_findings(work_dir: str | Path, mounts: str | None = None, container: 
         )
 
 
-def _existing(path: Path) -> Path:
+def existing(path: Path) -> Path:
     """The path, or the nearest folder above it that is there."""
     path = path.absolute()
     while not os.path.lexists(path) and path != path.parent:
@@ -110,7 +110,7 @@ def disk_findings(config: Config, model: nn.Module, free: int | None = None) -> 
     if not isinstance(checkpoint, dict) or not isinstance(most, int):
         return
     work_dir = Path(config.work_dir)
-    if not _existing(work_dir).exists():
+    if not existing(work_dir).exists():
         return  # a link to nothing, which is told with the folder
     size, kept, interval = checkpoint_bytes(config, model), checkpoint.get("max_keep_ckpts", -1), checkpoint.get("interval", 1000)
     if not isinstance(kept, int) or not isinstance(interval, int):
@@ -121,7 +121,7 @@ def disk_findings(config: Config, model: nn.Module, free: int | None = None) -> 
     count += 2 if checkpoint.get("save_best") else 0
     there = [*numbered_checkpoints(work_dir).values(), *best_checkpoints(work_dir)]
     needed = count * size - sum(path.stat().st_size for path in there)
-    free = shutil.disk_usage(_existing(work_dir)).free if free is None else free
+    free = shutil.disk_usage(existing(work_dir)).free if free is None else free
     numbers = f"{count} checkpoints of {size / 2**20:.0f} MiB"
     if needed > free:
         yield Finding(

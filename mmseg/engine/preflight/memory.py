@@ -1,18 +1,23 @@
-"""Shared memory for the loader's workers, and main memory for images that stay there."""
+"""Shared memory for the loader's workers, and room for images that are kept."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
 from mmseg.datasets.resident import SHARE
+from mmseg.datasets.sample_store import DiskStore
+from mmseg.engine.preflight.disk import existing
 from mmseg.engine.preflight.finding import ERROR, WARNING, Finding
 from mmseg.engine.preflight.splits import Split
 from mmseg.utils.device import default_device, free_memory
+from mmseg.utils.errors import UserError
 from mmseg.utils.memory import available_memory
+from mmseg.utils.paths import home_path
 
 __all__ = ["memory_findings", "shm_findings", "worker_findings"]
 
@@ -85,20 +90,41 @@ def shm_findings(config: Config, splits: list[Split], free: int | None = None) -
 
 
 def memory_findings(splits: list[Split], free: int | None = None) -> Iterator[Finding]:
-    """Whether the images that a ResidentDataset keeps on the host fit into main memory.
+    """Whether the images that a ResidentDataset keeps fit where the configuration says: main memory, the GPU's, or a disk.
 
     Args:
         splits: the data sets.
-        free: bytes; by default asked for.
+        free: bytes at that place; by default asked for.
     """
-    free = available_memory() if free is None else free
+    device = default_device()
     for split in splits:
-        if split.cache != "host":  # 'auto' looks for itself
+        if split.cache not in ("device", "host", "disk"):  # 'auto' looks for itself
             continue
-        size, needed = split.working_size() or (0, 0), _resident_bytes(split, pinned=default_device().type == "cuda")
-        if needed > free:
+        cache = "host" if split.cache == "device" and device.type == "cpu" else split.cache
+        needed = _resident_bytes(split, pinned=cache == "host" and device.type == "cuda")
+        if cache == "disk":
+            folder = Path(split.cache_dir or home_path("work_dirs", "cache"))
+            if not (there := existing(folder)).exists():
+                continue  # a link to nothing, which the data set tells
+            room = shutil.disk_usage(there).free if free is None else free
+            place, fix = f"free for {folder}", "make room, choose a smaller size, or another cache_dir"
+        elif cache == "device":
+            room = free_memory(device) if free is None else free
+            place, fix = "of the GPU's memory free", "choose a smaller size, or cache='host' or 'disk'"
+        else:
+            room = available_memory() if free is None else free
+            place, fix = "of main memory free", "choose a smaller size, or cache='disk'"
+        if needed > room and not (cache == "disk" and _is_stored(split, folder)):
+            size = split.working_size() or (0, 0)
             yield Finding(
-                WARNING, split.where, f"{free / 2**30:.1f} GiB of main memory free",
-                f"{needed / 2**30:.1f} GiB for {len(split.dataset)} images at {size[0]}x{size[1]}",
-                "choose a smaller size, or cache='disk'",
+                WARNING, split.where, f"{room / 2**30:.1f} GiB {place}",
+                f"{needed / 2**30:.1f} GiB for {len(split.dataset)} images at {size[0]}x{size[1]}", fix,
             )
+
+
+def _is_stored(split: Split, cache_dir: Path) -> bool:
+    """Whether the samples are on the disk already."""
+    try:
+        return DiskStore.folder_of(split.dataset, cache_dir).is_dir()
+    except UserError:  # a file is missing, which the reading of the data tells
+        return False

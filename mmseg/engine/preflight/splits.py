@@ -42,12 +42,14 @@ class Split:
         where: dotted key of the data set in the configuration.
         dataset: built; no image of it has been read.
         cache: of the :class:`~mmseg.datasets.ResidentDataset` around it; None without one.
+        cache_dir: of that, too; None where it is the default.
     """
 
     loader: str
     where: str
     dataset: LesionDataset
     cache: str | None = None
+    cache_dir: str | None = None
 
     def records(self) -> Iterator[tuple[File, list[File]]]:
         """Every photograph with the files of its truth."""
@@ -114,8 +116,8 @@ def find_splits(
             if isinstance(built, Finding):
                 findings.append(built)
             else:
-                resident = leaf.resident
-                splits.append(Split(loader, leaf.where, built, None if resident is None else resident.get("cache", "auto")))
+                kept = {} if leaf.resident is None else {"cache": "auto", **leaf.resident}
+                splits.append(Split(loader, leaf.where, built, kept.get("cache"), kept.get("cache_dir")))
     return splits, findings
 
 

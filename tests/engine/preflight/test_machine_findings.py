@@ -19,7 +19,7 @@ from mmseg.engine.preflight.machine import machine_findings
 from mmseg.engine.preflight.memory import memory_findings, shm_findings, worker_findings
 from mmseg.engine.preflight.model import build_parts
 from mmseg.engine.preflight.splits import find_splits
-from mmseg.registry import METRICS
+from mmseg.registry import DATASETS, METRICS
 from mmseg.utils.memory import available_memory
 
 MakeConfig = Callable[..., Config]
@@ -166,6 +166,34 @@ class TestMemory:
         assert (found.severity, found.where) == ("warning", "train_dataloader.dataset.dataset")
         config.train_dataloader.dataset.cache = "auto"  # which chooses another place
         assert list(memory_findings(find_splits(config)[0], 0)) == []
+
+    def test_memory_of_the_gpu_for_resident_images(self, config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+        config.train_dataloader.dataset.cache = "device"
+        splits, _ = find_splits(config)
+        needed = 4 * 240 * 160 * 4
+        if not torch.cuda.is_available():  # where it is main memory
+            monkeypatch.setattr(memory, "available_memory", lambda: needed - 1)
+            assert "main memory" in str(*memory_findings(splits))
+        monkeypatch.setattr(memory, "default_device", lambda: torch.device("cuda"))
+        monkeypatch.setattr(memory, "free_memory", lambda device: needed)
+        assert list(memory_findings(splits)) == []
+        monkeypatch.setattr(memory, "free_memory", lambda device: needed - 1)
+        (found,) = memory_findings(splits)
+        assert (found.severity, found.where) == ("warning", "train_dataloader.dataset.dataset")
+        assert "of the GPU's memory free" in found.got and "cache='host' or 'disk'" in found.fix
+
+    def test_room_on_the_disk_for_resident_images(self, config: Config, tmp_path: Path) -> None:
+        resident, folder = config.train_dataloader.dataset, tmp_path / "cache" / "deep"
+        resident.update(cache="disk", cache_dir=str(folder))
+        splits, _ = find_splits(config)
+        needed = 4 * 240 * 160 * 4
+        assert list(memory_findings(splits, needed)) == list(memory_findings(splits)) == []
+        (found,) = memory_findings(splits, needed - 1)
+        assert (found.severity, found.where) == ("warning", "train_dataloader.dataset.dataset")
+        assert f"free for {folder}" in found.got and "cache_dir" in found.fix
+        assert not folder.parent.exists(), "a check makes nothing"
+        DATASETS.build(resident)  # what is there needs no room again
+        assert list(memory_findings(splits, 0)) == []
 
     @pytest.mark.parametrize(("cache", "found"), [("auto", True), ("device", True), ("host", False), ("disk", False)])
     def test_workers_cannot_hand_over_what_lies_on_the_gpu(self, config: Config, cache: str, found: bool) -> None:
