@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ class LesionDataset(BaseDataset):
         split: one of :attr:`SPLITS`.
         size: box ``(width, height)`` in pixels into which images are scaled, their shape kept; None keeps their size.
         test_mode: give the masks at the photograph's own resolution, as the metrics need them; else at the image's.
-        metainfo: overrides of :attr:`METAINFO`; names and colours, not how many.
+        metainfo: overrides of :attr:`METAINFO`; names and colours, not how many, nor in which order.
         indices: keep only these records (a number: the first so many).
         fold: None for the whole split, or which fold of it is left out: every choice can then be made without looking at the
             test images (docs/metrics.md).
@@ -37,7 +38,7 @@ class LesionDataset(BaseDataset):
         fold_seed: of the order in which images are dealt out to the folds.
 
     Raises:
-        UserError: no images, or no masks, where they are expected; no such split or fold.
+        UserError: no images, or no masks, where they are expected; no such split or fold; names or colours that do not fit.
     """
 
     METAINFO = dict(
@@ -74,6 +75,12 @@ class LesionDataset(BaseDataset):
                 f"{type(self).__name__}: got metainfo.classes={list(classes)}, expected {len(LESIONS)} names, for the masks of "
                 f"{', '.join(LESIONS)}; for other classes take a data set of index maps, BaseSegDataset"
             )
+        own = list(self.METAINFO.get("classes", LESIONS))
+        if any(name in own and name != there for name, there in zip(classes, own, strict=False)):
+            raise UserError(
+                f"{type(self).__name__}: got metainfo.classes={list(classes)}, expected its own names in the order "
+                f"{', '.join(map(str, own))}: they name the channels and do not exchange them; leave metainfo.classes out"
+            )
         palette = (metainfo or {}).get("palette")
         if palette is not None and (len(palette) != len(LESIONS) or any(isinstance(c, str) or len(c) != 3 for c in palette)):
             raise UserError(f"{type(self).__name__}: got metainfo.palette={list(palette)}, expected {len(LESIONS)} colours "
@@ -88,20 +95,23 @@ class LesionDataset(BaseDataset):
     def filter_data(self) -> list[dict[str, Any]]:
         """The records inside or outside the fold, in their own order; called by mmengine after :meth:`load_data_list`.
 
+        Paths become strings, as which they are told, compared and stored.
+
         Raises:
             UserError: the fold is empty, or two photographs to be tested on have one name, by which results are told apart.
         """
+        records = [_with_strings(record) for record in self.data_list]
         if self.test_mode:
-            check_names([record["img_path"] for record in self.data_list], type(self).__name__)
+            check_names([record["img_path"] for record in records], type(self).__name__)
         if self.fold is None:
-            return self.data_list
-        if self.num_folds > len(self.data_list):
-            raise UserError(f"{type(self).__name__}: got num_folds={self.num_folds} for {len(self.data_list)} images of split="
+            return records
+        if self.num_folds > len(records):
+            raise UserError(f"{type(self).__name__}: got num_folds={self.num_folds} for {len(records)} images of split="
                             f"{self.split!r}, expected no more folds than images")
         # RandomState, since its stream is frozen: a fold must be the same images in every version of numpy.
-        order = np.random.RandomState(self.fold_seed).permutation(len(self.data_list))
+        order = np.random.RandomState(self.fold_seed).permutation(len(records))
         dealt = set(order[self.fold :: self.num_folds].tolist())
-        return [record for i, record in enumerate(self.data_list) if (i in dealt) == self.held_out]
+        return [record for i, record in enumerate(records) if (i in dealt) == self.held_out]
 
     def prepare_data(self, idx: int) -> dict[str, Any]:
         """Decode one photograph with its masks.
@@ -150,3 +160,15 @@ class LesionDataset(BaseDataset):
         if largest > len(self.LABEL_MAP_CLASSES):
             known = "0 background, " + ", ".join(f"{i} {name}" for i, name in enumerate(self.LABEL_MAP_CLASSES, start=1))
             raise UserError(f"{path}: got the value {largest}, expected {known}")
+
+
+def _with_strings(record: dict[str, Any]) -> dict[str, Any]:
+    """A record whose paths are strings, or None."""
+
+    def text(path: Any) -> Any:
+        return path if path is None else os.fspath(path)
+
+    paths: dict[str, Any] = {key: text(record[key]) for key in ("img_path", "label_path") if key in record}
+    if "mask_paths" in record:
+        paths["mask_paths"] = {lesion: text(path) for lesion, path in record["mask_paths"].items()}
+    return {**record, **paths}

@@ -70,6 +70,16 @@ def test_other_classes(two: list[ResidentDataset]) -> None:
         ConcatDataset(two)
 
 
+def test_samples_of_two_kinds(two: list[ResidentDataset], tiny_data: Path) -> None:
+    """They could not stand in one batch."""
+    plain = SyntheticFundusDataset(str(tiny_data), "train")
+    for mixed in ([two[0], plain], [ConcatDataset([plain]), two[1]]):
+        with pytest.raises(UserError, match=r"got SyntheticFundusDataset beside a ResidentDataset, expected .* or none"):
+            ConcatDataset(mixed)
+    assert len(ConcatDataset([ConcatDataset(two), two[0]])) == 11
+    assert len(ConcatDataset([plain, plain])) == 8
+
+
 def test_photographs_of_one_name_are_not_tested_on(tiny_data: Path, tmp_path: Path) -> None:
     """Results are told apart by names; to train on them is possible."""
     (tmp_path / "other").symlink_to(tiny_data)

@@ -190,6 +190,41 @@ def test_other_names_but_not_another_number_of_lesions(tmp_path: Path) -> None:
         ResidentDataset(renamed, size=(30, 20))
 
 
+def test_names_of_lesions_in_another_order(tmp_path: Path) -> None:
+    """They would only rename the channels."""
+
+    class Clinic(IDRiDDataset):
+        METAINFO = dict(classes=("EX", "NV", "IRMA", "VB"))
+
+    write_tidy(tmp_path)
+    for classes in (("EX", "HE", "SE", "MA"), ["MA", "MA", "EX", "SE"], ("x", "MA", "y", "z")):
+        with pytest.raises(UserError, match=r"IDRiDDataset: got metainfo\.classes=.*, expected .* in the order MA, HE, EX, SE"):
+            IDRiDDataset(str(tmp_path), metainfo=dict(classes=classes))
+    for classes in (LESIONS, ("Microaneurysm", "HE", "EX", "SE")):
+        assert IDRiDDataset(str(tmp_path), metainfo=dict(classes=classes)).metainfo["classes"] == classes
+    assert Clinic(str(tmp_path), metainfo=dict(classes=("EX", "MA", "HE", "SE"))).metainfo["classes"][1] == "MA"
+    with pytest.raises(UserError, match="in the order EX, NV, IRMA, VB"):
+        Clinic(str(tmp_path), metainfo=dict(classes=("NV", "EX", "IRMA", "VB")))
+
+
+def test_records_may_hold_paths(tmp_path: Path) -> None:
+    class Clinic(IDRiDDataset):
+        def load_data_list(self) -> list[dict]:
+            return [
+                dict(record, img_path=Path(record["img_path"]), **(
+                    dict(label_path=Path(record["label_path"])) if "label_path" in record else
+                    dict(mask_paths={lesion: path and Path(path) for lesion, path in record["mask_paths"].items()})))
+                for record in super().load_data_list()
+            ]
+
+    for write_set in (write_tidy, write_label_maps):
+        write_set(root := tmp_path / write_set.__name__)
+        given, plain = Clinic(str(root)), IDRiDDataset(str(root))
+        assert [given.get_data_info(i) for i in range(3)] == [plain.get_data_info(i) for i in range(3)]
+        on_disk = ResidentDataset(given, cache="disk", cache_dir=str(tmp_path / "cache"))
+        assert on_disk[1]["data_samples"].img_path == plain.get_data_info(1)["img_path"]
+
+
 def test_a_fold_holds_an_image(tmp_path: Path) -> None:
     write_tidy(tmp_path)
     with pytest.raises(UserError, match=r"got num_folds=9 for \d images of split='train', expected no more folds than images"):
