@@ -84,15 +84,19 @@ class ResidentDataset(Dataset):
         """One sample.
 
         Returns:
-            ``inputs`` uint8 ``(3, h, w)`` and ``masks`` uint8 ``(h, w)``, packed: what is kept, not copies;
+            ``inputs`` uint8 ``(3, h, w)`` and ``masks`` uint8 ``(h, w)``, packed: what is kept, or in a worker copies of it;
             ``data_samples`` with the meta information of :meth:`LesionDataset.prepare_data` and ``lesion_points``;
             its ``gt_sem_seg`` comes from the data preprocessor, for the crop alone.
         """
-        if self.cache == "device" and get_worker_info() is not None:
+        in_worker = get_worker_info() is not None
+        if self.cache == "device" and in_worker:
             raise UserError("ResidentDataset: got num_workers > 0 with cache='device', expected 0: samples are already there")
         kept = self._store[idx]
         sample = kept.data_sample.new()  # a copy.copy would share its sets of field names
-        return dict(inputs=kept.image, masks=kept.masks, data_samples=sample)
+        image, masks = kept.image, kept.masks
+        if in_worker:  # torch moves what is sent into shared memory, in place, and would hold that as long as the sample
+            image, masks = image.clone(), masks.clone()
+        return dict(inputs=image, masks=masks, data_samples=sample)
 
 
 def _decode(dataset: LesionDataset, idx: int) -> Sample:

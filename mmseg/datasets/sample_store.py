@@ -8,6 +8,7 @@ import inspect
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,15 @@ __all__ = ["DiskStore", "MemoryStore", "Sample"]
 
 _VERSION = 1
 """Part of a disk store's key: raise it when what is written changes."""
+
+_CHOOSING = frozenset({
+    "_indices", "_split_by_folders", "ann_file", "data_root", "fold", "fold_seed", "held_out", "num_folds", "split", "split_dir",
+    "split_seed",
+})
+"""Attributes of data sets that only choose records, whose files are a part of the key."""
+
+_ABANDONED = 3600
+"""Seconds without a change after which a half-written store is a killed process's, even where there are no locks."""
 
 
 @dataclass
@@ -75,9 +85,9 @@ class MemoryStore:
 class DiskStore:
     """Samples in one file that is mapped into memory, so that the system keeps what fits and reads the rest.
 
-    Its folder is named by a digest of the source files (path, size, time of change) and the settings: when any of them
-    changes, another one is made. It is written under another name and renamed when it is whole and on the disk, so that a
-    half-written one is never used.
+    Its folder is named by a digest of the source files (path, size, time of change) and the settings, which are the data set's
+    attributes that are None, numbers, strings or tuples of these: when any of them changes, another one is made. It is written
+    under another name and renamed when it is whole and on the disk, so that a half-written one is never used.
 
     Args:
         folder: that holds ``samples.bin`` (for each sample image, masks and lesion pixels) and ``index.json``.
@@ -97,15 +107,31 @@ class DiskStore:
         """The store of a data set: the one that is there, or one made from ``samples``, which are decoded only then.
 
         Raises:
-            UserError: it cannot be written.
+            UserError: it cannot be written, or a source file is missing.
         """
-        folder = cache_dir / f"{type(source).__name__}_{source_digest(source)}"
-        with hold(folder.with_name(f".{folder.name}.lock")):  # others of the run wait, and find it
+        folder = cls.folder_of(source, cache_dir)
+        lock = folder.with_name(f".{folder.name}.lock")
+        with contextlib.ExitStack() as stack:  # others of the run wait, and find it
+            try:
+                stack.enter_context(hold(lock, wait=False))
+            except BlockingIOError:
+                print_log(f"waiting for another process, which decodes into {folder}", logger="current")
+                stack.enter_context(hold(lock))
             return cls._of(folder, samples)
+
+    @staticmethod
+    def folder_of(source: LesionDataset, cache_dir: Path) -> Path:
+        """Where the store of a data set lies, or will lie.
+
+        Raises:
+            UserError: a source file is missing.
+        """
+        return cache_dir / f"{type(source).__name__}_{source_digest(source)}"
 
     @classmethod
     def _of(cls, folder: Path, samples: Iterator[Sample]) -> DiskStore:
         cache_dir = folder.parent
+        _remove_abandoned(folder)
         if folder.is_dir():
             print_log(f"decoded before: {folder}", logger="current")
             return cls(folder)
@@ -137,26 +163,46 @@ class DiskStore:
         points = data[4 * pixels :].view(torch.int16).view(-1, 2).split(entry["points"])
         meta = {key: tuple(value) if isinstance(value, list) else value for key, value in entry["meta"].items()}
         sample = SegDataSample(metainfo=meta | dict(lesion_points=list(points)))
-        if default_device().type == "cuda" and get_worker_info() is None:  # else the copy to the GPU would wait for it
+        if get_worker_info() is None and default_device().type == "cuda":  # else the copy to the GPU would wait for it
             data = data[: 4 * pixels].pin_memory()
         return Sample(data[: 3 * pixels].view(3, height, width), data[3 * pixels : 4 * pixels].view(height, width), sample)
 
 
 def source_digest(source: LesionDataset) -> str:
-    """A digest of what a data set's decoded samples depend on: files, what each is taken for, settings, and the code."""
+    """A digest of what a data set's decoded samples depend on: files, what each is taken for, settings, and the code.
+
+    Raises:
+        UserError: a file is missing.
+    """
     modules = {reading.__file__, *(_source_file(kind) for kind in type(source).__mro__ if issubclass(kind, LesionDataset))}
     code = [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in sorted(filter(None, modules))]
-    settings = dict(
-        version=_VERSION, size=source.size, test_mode=source.test_mode, label_map=source.LABEL_MAP_CLASSES, code=code)
+    own = {name: value for name, value in sorted(vars(source).items()) if name not in _CHOOSING and _is_plain(value)}
+    settings = dict(version=_VERSION, own=own, label_map=source.LABEL_MAP_CLASSES, code=code)
     files = []
     for i in range(len(source)):
         info = source.get_data_info(i)
         roles = {"image": info["img_path"], "labels": info.get("label_path"), **info.get("mask_paths", {})}
         for role, path in roles.items():
             if path:
-                state = Path(path).stat()
+                try:
+                    state = Path(path).stat()
+                except OSError as error:
+                    raise UserError(f"{path}: cannot be read ({error.strerror})") from error
                 files.append([role, str(Path(path).resolve()), state.st_size, state.st_mtime_ns])
     return hashlib.sha256(json.dumps([settings, files]).encode()).hexdigest()[:16]
+
+
+def _is_plain(value: Any) -> bool:
+    return all(map(_is_plain, value)) if isinstance(value, tuple) else value is None or isinstance(value, (str, int, float))
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what killed processes have left of the store ``folder``."""
+    for left in folder.parent.glob(f".{folder.name}.*.new"):
+        with contextlib.suppress(OSError):
+            changed = max(path.stat().st_mtime for path in (left, *left.iterdir()))
+            if time.time() - changed > _ABANDONED:
+                shutil.rmtree(left)
 
 
 def _source_file(kind: type) -> str | None:
@@ -174,7 +220,7 @@ def _write(folder: Path, samples: Iterator[Sample]) -> None:
             meta = dict(sample.data_sample.metainfo)
             points: list[Tensor] = meta.pop("lesion_points")
             for part in (sample.image, sample.masks, *points):
-                part.numpy().tofile(file)
+                file.write(part.numpy().tobytes())
             padding = -file.tell() % 2  # the next sample's lesion pixels are of two bytes
             file.write(bytes(padding))
             index.append(dict(start=position, size=list(sample.masks.shape), points=[len(p) for p in points], meta=meta))

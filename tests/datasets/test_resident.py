@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.structures import PixelData
+from torch.utils.data import DataLoader, Dataset
 
 from mmseg.datasets import ResidentDataset, SyntheticFundusDataset, resident
 from mmseg.datasets.sampling import lesion_points
@@ -132,6 +133,28 @@ def test_a_gpu_comes_first_and_pinned_memory_counts_twice(
     monkeypatch.setattr(resident, "free_memory", lambda device: 2 * need + gpu)
     monkeypatch.setattr(resident, "available_memory", lambda: 4 * need + host)
     assert resident._choose(sample, 10)[0] == place
+
+
+class Handed(Dataset):
+    """Hands samples over, and tells whether the kept ones lie in shared memory by now."""
+
+    def __init__(self, kept: ResidentDataset) -> None:
+        self.kept = kept
+
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, idx: int) -> tuple[torch.Tensor, torch.Tensor, bool]:
+        sample, kept = self.kept[0], self.kept._store[0]
+        return sample["inputs"], sample["masks"], kept.image.is_shared() or kept.masks.is_shared()
+
+
+def test_a_worker_hands_over_copies(source: SyntheticFundusDataset) -> None:
+    """torch moves what is sent to shared memory, in place: a kept sample would hold a file handle for good."""
+    kept = ResidentDataset(source, cache="host")
+    handed = list(DataLoader(Handed(kept), batch_size=None, num_workers=1, multiprocessing_context="fork"))
+    assert [shared for *_, shared in handed] == [False] * 8
+    assert all(torch.equal(image, kept[0]["inputs"]) and torch.equal(masks, kept[0]["masks"]) for image, masks, _ in handed)
 
 
 def test_workers_cannot_hand_over_what_lies_on_a_device(
