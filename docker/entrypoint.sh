@@ -47,6 +47,9 @@ link() {  # TARGET NAME
 }
 if [ "$root$home" -ef "$root/app" ]; then
     :  # a checkout that is mounted as both, as the dev container does it: they are one already
+elif is_mounted "$home" && is_mounted /app/work_dirs; then
+    say "WARNING: both $home and /app/work_dirs are mounted: runs go to $home/work_dirs, and work_dirs/ in /app is another folder;"
+    say "    mount one of the two"
 elif [ "$results" = /app/work_dirs ]; then
     link /app/work_dirs "$home/work_dirs"
 elif is_mounted /app; then
@@ -83,12 +86,12 @@ if [ -n "$results" ] && [ -z "$root" ]; then
     [ "$results" = "$home" ] && made=$home/work_dirs
     # An empty folder that is mounted gets its four folders, as the owner.
     "${drop[@]}" mkdir -p "$made" "$home/model" "$home/input_img" "$home/output_img" 2> /dev/null \
-        || say "WARNING: $results cannot be written by user $user; on the host: sudo chown -R \"\$(id -u):\$(id -g)\" <folder>"
+        || say "WARNING: $results cannot be written by user $user; on the host: sudo chown -R \"\$(id -u):\$(id -g)\" <folder>; with SELinux add :z behind the mount"
 fi
 
 for name in IDRID_ROOT FGADR_ROOT DDR_ROOT; do
     [ -z "${!name:-}" ] || [ ! -d "$root${!name}" ] || "${drop[@]}" ls "$root${!name}" > /dev/null 2>&1 \
-        || say "WARNING: $name=${!name} cannot be read by user $user; add its group by --group-add, or open it to all"
+        || say "WARNING: $name=${!name} cannot be read by user $user; add its group by --group-add; with SELinux put :ro,z behind the mount"
 done
 
 command -v nvidia-smi > /dev/null && nvidia-smi -L > /dev/null 2>&1 && touch "${root:-}/tmp/.sdcnet-gpu" 2> /dev/null

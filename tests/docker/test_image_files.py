@@ -66,7 +66,7 @@ def test_no_file_names_a_host() -> None:
 def test_shellcheck(path: Path) -> None:
     if shutil.which("shellcheck") is None:
         pytest.skip("shellcheck is not installed: apt-get install shellcheck")
-    done = subprocess.run(["shellcheck", str(path)], capture_output=True, text=True, check=False)
+    done = subprocess.run(["shellcheck", "-x", "-P", "SCRIPTDIR", str(path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 
@@ -90,7 +90,9 @@ def test_build_and_save_by_a_stand_in(tmp_path: Path) -> None:
     engine.write_text('#!/bin/sh\necho "$@" >> "$ARGUMENTS"\n'
                       '[ "$1" = save ] && echo image > "$3" && exit "${FAILS:-0}"\nexit 0\n')
     engine.chmod(0o755)
-    settings = os.environ | dict(ENGINE=str(engine), ARGUMENTS=str(tmp_path / "arguments"), PIP_INDEX_URL="file:///index")
+    settings = os.environ | dict(ENGINE=str(engine), ARGUMENTS=str(tmp_path / "arguments"), PIP_INDEX_URL="file:///index", https_proxy="proxy:1")
+    for name in ("http_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"):
+        settings.pop(name, None)
 
     def run(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(["bash", *words], cwd=tmp_path, env=settings | more, capture_output=True, text=True, check=False)
@@ -99,7 +101,8 @@ def test_build_and_save_by_a_stand_in(tmp_path: Path) -> None:
     misled = settings | dict(CDPATH=str(tmp_path / "elsewhere"))
     subprocess.run(["bash", "docker/build.sh", "cpu"], cwd=ROOT, env=misled, check=True)
     arguments = (tmp_path / "arguments").read_text()
-    assert "--target cpu --build-arg BASE_IMAGE=debian:bookworm-slim --build-arg PIP_INDEX_URL=file:///index" in arguments
+    base = "--build-arg BASE_IMAGE=docker.io/library/debian:bookworm-slim"  # podman knows no short names
+    assert f"--target cpu {base} --build-arg PIP_INDEX_URL=file:///index --build-arg https_proxy=proxy:1" in arguments
     assert "-t sdc-net:latest-cpu" in arguments and "--platform" not in arguments
     run(str(ROOT / "docker/build.sh"), "gpu", PLATFORM="linux/amd64")
     assert "--target gpu --platform linux/amd64 --build-arg" in (tmp_path / "arguments").read_text()
@@ -155,6 +158,12 @@ class TestEntrypoint:
         said, _, root = start("/app/work_dirs")
         assert "results go to /app/work_dirs" in said
         assert (root / "SDC-Net_use/work_dirs").readlink() == Path("/app/work_dirs")
+
+    def test_both_folders_of_results_mounted_are_told(self, start: Start) -> None:
+        """They would be two folders under one name."""
+        said, _, root = start("/SDC-Net_use", "/app/work_dirs")
+        assert "WARNING: both /SDC-Net_use and /app/work_dirs are mounted: runs go to /SDC-Net_use/work_dirs" in said
+        assert not (root / "SDC-Net_use/work_dirs").is_symlink()
 
     def test_nothing_is_made_in_a_checkout_that_is_mounted(self, start: Start) -> None:
         said, _, root = start("/app", "/SDC-Net_use")
