@@ -40,6 +40,7 @@ class IterBasedTrainLoop(_IterBasedTrainLoop):
             self.runner.call_hook("before_train_epoch")
             if self._iter > 0:
                 self._resume()
+            self.runner.model.train()  # a new module says that it trains already, and what its train() freezes would not be
             while self._iter < self._max_iters and not self.stop_training:
                 if not self.runner.model.training:
                     self.runner.model.train()
