@@ -11,12 +11,11 @@ from collections.abc import Iterable, Iterator
 __all__ = ["UserError", "exit_on_user_error", "nearest"]
 
 
-_OF_THE_DISK = {
-    getattr(errno, name) for name in (
-        "EACCES", "EPERM", "EROFS", "ENOSPC", "EDQUOT", "EIO", "ESTALE", "ENOTCONN", "EHOSTDOWN", "ETIMEDOUT")
-    if hasattr(errno, name)
-}
-"""A disk that is full or may not be written, and a network drive that has gone."""
+_OF_THE_DISK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+"""It is full, or may not be written."""
+
+_GONE = {getattr(errno, name) for name in ("EIO", "ESTALE", "ENOTCONN", "EHOSTDOWN", "ETIMEDOUT") if hasattr(errno, name)}
+"""A network drive, which may come back."""
 
 
 _PACKAGES = {"PIL", "cv2", "matplotlib", "mmcv", "mmengine", "numpy", "packaging", "torch"}
@@ -54,8 +53,9 @@ def nearest(name: str, choices: Iterable[str], likeness: float = 0.5) -> str:
 def exit_on_user_error() -> Iterator[None]:
     """Print a :class:`UserError` as one message on stderr and exit with code 2; let other exceptions through.
 
-    A disk that is full, gone or may not be written is told in the same way, so is a GPU without room, a package or a library of
-    the system that is not installed, and Ctrl-C in one word (code 130).
+    A disk that is full or may not be written is told in the same way, so is a package or a library of the system that is not
+    installed; with code 1, after which tools/_launch.py may begin again, a GPU without room and a drive that has gone; and
+    Ctrl-C in one word (code 130).
     """
     try:
         yield
@@ -79,12 +79,12 @@ def exit_on_user_error() -> Iterator[None]:
             raise
         print(f"error: the GPU has no room left ({str(error).partition('. ')[0]}); see by nvidia-smi what else is on it, take a "
               "smaller batch, or --device cpu where there is such an option (docs/troubleshooting.md)", file=sys.stderr)
-        raise SystemExit(2) from None
+        raise SystemExit(1) from None
     except OSError as error:
-        if error.errno not in _OF_THE_DISK:
+        if error.errno not in _OF_THE_DISK | _GONE:
             raise
         print(f"error: {error.filename or 'a file'}: cannot be read or written ({error.strerror})", file=sys.stderr)
-        raise SystemExit(2) from None
+        raise SystemExit(1 if error.errno in _GONE else 2) from None
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         raise SystemExit(130) from None
