@@ -113,13 +113,11 @@ def main() -> None:
             check(config)
 
         from mmseg.apis import build_runner
-        from mmseg.engine.work_dir import remove_run, sole_writer
+        from mmseg.engine.hooks import ReplaceRunHook
 
         runner = build_runner(config)
         if earlier:
-            with sole_writer(config.work_dir):
-                _ = runner.train_loop  # builds it, and so reads the data; train() takes it as it is
-            remove_run(config.work_dir)  # when all that can be seen beforehand is well
+            runner.register_hook(ReplaceRunHook())
         runner.train()
         leave_processes()
         if runner.rank == 0:

@@ -65,16 +65,11 @@ def scalar_logs(folder: str | Path) -> list[Path]:
 
 
 def remove_run(folder: str | Path) -> None:
-    """Remove a run's checkpoints, and the numbers that its curves are drawn from.
-
-    Raises:
-        UserError: the run goes on.
-    """
+    """Remove a run's checkpoints, and the numbers that its curves are drawn from; for its :func:`sole_writer`."""
     own = Path(folder).resolve()
-    with sole_writer(folder):
-        for path in [*checkpoints(folder), *scalar_logs(folder), Path(folder, "last_checkpoint")]:
-            if path.parent.resolve().is_relative_to(own):  # not what lies behind a link to another run
-                path.unlink(missing_ok=True)
+    for path in [*checkpoints(folder), *scalar_logs(folder), Path(folder, "last_checkpoint")]:
+        if path.parent.resolve().is_relative_to(own):  # not what lies behind a link to another run
+            path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

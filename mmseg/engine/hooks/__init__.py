@@ -7,6 +7,7 @@ from mmseg.engine.hooks.curves_hook import CurvesHook
 from mmseg.engine.hooks.ema_hook import EMAHook
 from mmseg.engine.hooks.non_finite_guard_hook import NonFiniteGuardHook
 from mmseg.engine.hooks.overlay_hook import OverlayHook
+from mmseg.engine.hooks.replace_run_hook import ReplaceRunHook
 from mmseg.engine.hooks.report_hook import ReportHook
 from mmseg.engine.hooks.resume_random_state_hook import ResumeRandomStateHook
 from mmseg.engine.hooks.runtime_info_hook import RuntimeInfoHook
@@ -14,5 +15,5 @@ from mmseg.engine.hooks.sample_overlay_hook import SampleOverlayHook
 
 __all__ = [
     "BatchSeedHook", "CheckNormalisationHook", "CheckpointHook", "CurvesHook", "EMAHook", "NonFiniteGuardHook", "OverlayHook",
-    "ReportHook", "ResumeRandomStateHook", "RuntimeInfoHook", "SampleOverlayHook",
+    "ReplaceRunHook", "ReportHook", "ResumeRandomStateHook", "RuntimeInfoHook", "SampleOverlayHook",
 ]
