@@ -29,6 +29,7 @@ from mmseg.compat.weights import LoadReport, match_weights
 from mmseg.engine.agreement import COLLECTIVE_TIMEOUT, agree, wait_at_most
 from mmseg.engine.checkpoint import FORMAT_VERSION, read_checkpoint, write_checkpoint
 from mmseg.engine.compiling import compile_network
+from mmseg.engine.config import config_json
 from mmseg.engine.hooks import BatchSeedHook, NonFiniteGuardHook, ResumeRandomStateHook, RuntimeInfoHook
 from mmseg.engine.log_window import capture_log_window, restore_log_window
 from mmseg.engine.random_state import capture_random_state
@@ -42,7 +43,7 @@ from mmseg.engine.resuming import (
 from mmseg.engine.work_dir import sole_writer
 from mmseg.models import BaseSegmentor
 from mmseg.models.layers import use_fast_weight_gradients
-from mmseg.registry import PARAM_SCHEDULERS, RUNNERS, find_class
+from mmseg.registry import MODEL_WRAPPERS, PARAM_SCHEDULERS, RUNNERS, find_class
 from mmseg.utils.device import check_local_rank, default_device, distributed_backend, exact_convolutions
 from mmseg.utils.digests import named_source
 from mmseg.utils.errors import UserError
@@ -109,12 +110,14 @@ class LesionRunner(Runner):
         if on_cpu:
             model = revert_sync_batchnorm(model)
             use_fast_weight_gradients(model)
-        if not on_cpu or not self.distributed or model_wrapper_cfg is not None:
+        if not on_cpu:
             return super().wrap_model(model_wrapper_cfg, model)
-        from mmengine.model import MMDistributedDataParallel
-
+        if not self.distributed:
+            return model  # mmengine would move it to a GPU of Apple's
         unused = self.cfg.get("find_unused_parameters", False)
-        return MMDistributedDataParallel(module=model, broadcast_buffers=False, find_unused_parameters=unused)
+        wrapper = model_wrapper_cfg or dict(
+            type="MMDistributedDataParallel", broadcast_buffers=False, find_unused_parameters=unused)
+        return MODEL_WRAPPERS.build(wrapper, default_args=dict(module=model))
 
     def _build_param_scheduler(self, scheduler: Any, optim_wrapper: Any) -> list[Any]:
         """As mmengine's, which takes a schedule that does not say ``by_epoch`` for one of epochs; LegacyLR counts iterations."""
@@ -241,6 +244,8 @@ class LesionRunner(Runner):
         if len(checkpoint["rng"]) != self.world_size:
             differences.append(f"processes: {self.world_size} now, {len(checkpoint['rng'])} of the checkpoint; the run goes on, "
                                "but not bit for bit")
+        if "cuda" in checkpoint["rng"][0]["torch"] and default_device().type == "cpu":
+            differences.append("device: the checkpoint was written on a GPU, and this run is on the CPU, many times slower")
         self.train_loop._iter = meta["iter"]
         restore_log_window(self.message_hub, checkpoint.get("log_window", {}))
         if self.rank < len(checkpoint["rng"]):
@@ -331,7 +336,7 @@ class LesionRunner(Runner):
             iter=iteration,
             seed=self.seed,
             config_name=Path(self.cfg.filename).stem if self.cfg.filename else None,
-            config_json=self._config_json(),
+            config_json=config_json(self.cfg),
             classes=list(info["classes"]),
             palette=[list(colour) for colour in info["palette"]],
             thresholds=self.bare_model.lesion_thresholds(self.bare_model.shown_classes(info)[0]),
@@ -344,14 +349,6 @@ class LesionRunner(Runner):
             time=time.strftime("%Y-%m-%d %H:%M:%S"),
         )
         return json.loads(json.dumps(meta))  # a round trip turns torch's version object into text
-
-    def _config_json(self) -> str:
-        try:
-            return json.dumps(self.cfg.to_dict())
-        except (TypeError, ValueError) as error:
-            raise UserError(
-                f"{self.cfg.filename or 'config'}: cannot be stored in checkpoints ({error}); expected names, numbers, lists and "
-                "dictionaries: name a class by its registered name, and import none into the file") from error
 
     @property
     def bare_model(self) -> BaseSegmentor:

@@ -45,6 +45,7 @@ def config_findings(config: Config, loaders: Sequence[str] = LOADERS) -> Iterato
     yield from _range_findings(config)
     yield from _together_findings(config)
     if "train_dataloader" in loaders:
+        yield from _initialiser_findings(config)
         yield from _loop_findings(config)
         yield from _average_findings(config)
     yield from _data_findings(config, loaders)
@@ -255,20 +256,27 @@ def pretrained_findings(config: Config) -> Iterator[Finding]:
     if (config.get("resume") and start is None) or not isinstance(config.get("model"), dict):
         return
     for where, path in _initialisers(config.model, "model"):
-        if not Path(path).is_file():
+        if isinstance(path, (str, Path)) and not Path(path).is_file():
             yield Finding(
                 WARNING, where, f"{path}, which is no file", "pretrained weights",
                 "put the file there (nothing is downloaded); training would start from scratch",
             )
 
 
-def _initialisers(value: Any, where: str) -> Iterator[tuple[str, str]]:
+def _initialiser_findings(config: Config) -> Iterator[Finding]:
+    """The obvious way to say that there are no first weights is not the right one."""
+    for where, path in _initialisers(config.get("model"), "model"):
+        if not isinstance(path, (str, Path)):
+            yield Finding(ERROR, where, repr(path), "a path", f"for random weights {where.rpartition('.')[0]}=None")
+
+
+def _initialisers(value: Any, where: str) -> Iterator[tuple[str, Any]]:
     """Key and path of every ``Pretrained`` initialiser."""
     if isinstance(value, (list, tuple)):
         for i, item in enumerate(value):
             yield from _initialisers(item, f"{where}.{i}")
     elif isinstance(value, dict):
-        if value.get("type") == "Pretrained" and isinstance(value.get("checkpoint"), str):
+        if value.get("type") == "Pretrained" and "checkpoint" in value:
             yield f"{where}.checkpoint", value["checkpoint"]
         for key, item in value.items():
             yield from _initialisers(item, f"{where}.{key}")

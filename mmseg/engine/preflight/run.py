@@ -55,7 +55,8 @@ def check_start(config: Config) -> list[Finding]:
     Raises:
         UserError: with one line an error.
     """
-    findings = _all_but_training(config, ("train_dataloader", "val_dataloader"), read=False, said=False)
+    findings = [finding for finding in environment_findings() if finding.severity != NOTE]
+    findings += _all_but_training(config, ("train_dataloader", "val_dataloader"), read=False, said=False)
     errors = [str(finding) for finding in findings if finding.severity == ERROR]
     if errors:
         lines = "\n  ".join(errors)
@@ -70,7 +71,7 @@ def _all_but_training(config: Config, loaders: Sequence[str], read: bool, said: 
     parts = build_parts(config, wrong)
     findings += parts.findings
     if parts.model is not None and exit_code(findings) < 2:
-        findings += trial_findings(config, parts.model)
+        findings += trial_findings(parts.model)
     if "work_dir" not in wrong:
         findings += folder_findings(config.work_dir)
     if parts.model is not None and not wrong:

@@ -18,7 +18,7 @@ from mmseg.datasets.leaves import leaf_datasets
 from mmseg.engine.preflight.finding import ERROR, NOTE, Finding, from_user_error
 from mmseg.engine.preflight.keys import arguments
 from mmseg.engine.preflight.model import Parts
-from mmseg.models import BaseSegmentor
+from mmseg.models import BaseSegmentor, LesionDataPreprocessor
 from mmseg.structures import SegDataSample
 from mmseg.utils.device import default_device, peak_memory, reset_peak_memory, wait_for
 from mmseg.utils.errors import UserError
@@ -28,16 +28,17 @@ __all__ = ["largest_batch", "step_findings", "trial_findings"]
 _SMALL = (128, 128)
 
 
-def trial_findings(config: Config, model: Any) -> Iterator[Finding]:
+def trial_findings(model: Any) -> Iterator[Finding]:
     """Compute the losses of two black images on the CPU: whether heads, features, classes and losses fit each other.
 
-    Small images tell it in a fraction of a second; only what fails for these is tried at the size of the crops, too. The state
-    of the model is changed; the random state is not.
+    Small images tell it in a fraction of a second; only what fails for these is tried at the size of the crops, too. Of a data
+    preprocessor of another kind neither sizes nor targets are known, and nothing is tried. The state of the model is changed;
+    the random state is not.
     """
-    if not isinstance(model, BaseSegmentor):
+    if not isinstance(model, BaseSegmentor) or not isinstance(model.data_preprocessor, LesionDataPreprocessor):
         return
-    transforms = (config.get("data_preprocessor") or {}).get("train_transforms") or ()
-    crop = next((t["crop_size"] for t in transforms if isinstance(t, dict) and t.get("crop_size")), None)
+    sizes = [getattr(transform, "crop_size", None) for transform in model.data_preprocessor.train_transforms]
+    crop = next((size for size in sizes if isinstance(size, (list, tuple)) and len(size) == 2), None)
     problem = _trial(model, _SMALL)
     if problem is not None and crop is not None:
         problem = _trial(model, (int(crop[0]), int(crop[1])))

@@ -70,6 +70,7 @@ def test_every_shipped_config_is_clean(repo: Path) -> None:
     ("train_cfg", dict(type="IterBasedTrainLoop"), "train_cfg.max_iters: got nothing, expected"),
     ("test_dataloader.dataset.size", (240, "160"), "test_dataloader.dataset.size: got (240, '160') (tuple), expected"),
     ("custom_hooks", dict(type="EMAHook"), "custom_hooks: got {'type': 'EMAHook'}, expected a list"),
+    ("model.backbone.init_cfg.checkpoint", None, "init_cfg.checkpoint: got None, expected a path; for random weights model."),
 ])
 def test_one_mistake_is_one_error(demo_config: Path, key: str, value: Any, expected: str) -> None:
     config = load_config(demo_config)

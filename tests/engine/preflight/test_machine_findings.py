@@ -182,7 +182,9 @@ class TestMemory:
         assert (found.severity, found.where) == ("warning", "train_dataloader.dataset.dataset")
         assert "of the GPU's memory free" in found.got and "cache='host' or 'disk'" in found.fix
 
-    def test_room_on_the_disk_for_resident_images(self, config: Config, tmp_path: Path) -> None:
+    def test_room_on_the_disk_for_resident_images(
+        self, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         resident, folder = config.train_dataloader.dataset, tmp_path / "cache" / "deep"
         resident.update(cache="disk", cache_dir=str(folder))
         splits, _ = find_splits(config)
@@ -192,6 +194,12 @@ class TestMemory:
         assert (found.severity, found.where) == ("warning", "train_dataloader.dataset.dataset")
         assert f"free for {folder}" in found.got and "cache_dir" in found.fix
         assert not folder.parent.exists(), "a check makes nothing"
+        resident["cache"] = "auto"  # which takes the disk where nothing else has room
+        assert list(memory_findings(find_splits(config)[0], needed - 1)) == []
+        monkeypatch.setattr(memory, "available_memory", lambda: needed)
+        assert len(list(memory_findings(find_splits(config)[0], needed - 1))) == 1
+        monkeypatch.undo()
+        resident["cache"] = "disk"
         DATASETS.build(resident)  # what is there needs no room again
         assert list(memory_findings(splits, 0)) == []
 

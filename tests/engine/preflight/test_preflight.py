@@ -20,6 +20,7 @@ from mmseg.engine import load_config
 from mmseg.engine.preflight import Finding, check_start, preflight, report, step
 from mmseg.engine.preflight.model import build_parts
 from mmseg.engine.preflight.step import largest_batch, step_findings, trial_findings
+from mmseg.models import SegDataPreProcessor
 from mmseg.registry import DATASETS
 from mmseg.structures import LESIONS, SegDataSample
 from mmseg.utils.errors import UserError
@@ -90,9 +91,23 @@ class TestTrial:
             return loss(inputs, samples)
 
         monkeypatch.setattr(model, "loss", picky)
-        assert list(trial_findings(config, model)) == []
+        assert list(trial_findings(model)) == []
         assert seen == [(2, 3, 128, 128), (2, 3, 160, 160)]
         assert torch.equal(torch.get_rng_state(), random)
+
+
+    def test_of_another_data_preprocessor_nothing_is_known(self, run_config: MakeConfig, tmp_path: Path) -> None:
+        model = build_parts(run_config(tmp_path / "w")).model
+        model.data_preprocessor, model.loss = SegDataPreProcessor(), None
+        assert list(trial_findings(model)) == []
+
+    def test_a_gpu_that_torch_cannot_use_is_told_before_training(
+        self, tiny: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        warning, note = Finding("warning", "device", "driver 580, but no GPU"), Finding("note", "device", "CPU")
+        monkeypatch.setattr("mmseg.engine.preflight.run.environment_findings", lambda: iter([note, warning]))
+        config = load_config(tiny, {"work_dir": str(home / "w")})
+        assert warning in check_start(config) and note not in check_start(config)
 
 
 class TestStep:
