@@ -14,6 +14,7 @@ from mmengine.structures import PixelData
 from mmseg.apis import register_all_modules
 from mmseg.apis.init import build_model
 from mmseg.engine import check_config, load_config
+from mmseg.engine.preflight.model import build_parts
 from mmseg.structures import LESIONS, SegDataSample
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -68,6 +69,14 @@ def test_first_weights_fit_the_backbone_and_are_those_that_the_documents_name(na
         assert f"/SDC-Net_use/model/{file}" in (CONFIGS.parent / "docs/docker.md").read_text()
     else:
         assert backbone.type == "ResNetV1c" and (file is None or "_v1c" in file)
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_every_part_of_it_is_built(name: str, tmp_path: Path) -> None:
+    """As training does: optimiser, schedules, hooks, metrics; and its targets are those of its heads."""
+    register_all_modules()
+    config = load_config(CONFIGS / name, {"work_dir": str(tmp_path)})
+    assert build_parts(config).findings == []
 
 
 TRIED: set[str] = set()

@@ -32,8 +32,9 @@ _RANKS = {"pytorch": "RANK", "slurm": "SLURM_PROCID", "mpi": "OMPI_COMM_WORLD_RA
 """Where a process finds which one it is, by what has started it."""
 
 _KINDS = (
-    ("work_dir", str, "str"), ("load_from", (str, Path), "str"), ("randomness", dict, "a dictionary"),
-    ("default_hooks", dict, "a dictionary"), ("resume", bool, "True or False; a file is named by --resume FILE"),
+    ("work_dir", str, "str"), ("load_from", (str, Path), "str"),
+    *((key, dict, "a dictionary") for key in ("randomness", "default_hooks", "optim_wrapper", "model")),
+    ("resume", bool, "True or False; a file is named by --resume FILE"),
 )
 """Keys that the tools look at before the check of the configuration, and what they hold."""
 

@@ -113,7 +113,11 @@ class LesionInferencer:
             if name not in self.classes:
                 known = ", ".join(self.classes)
                 raise UserError(f"thresholds: got {name!r}, expected one of {known}{nearest(name, self.classes)}")
-            if not isinstance(value, (int, float)) or not 0 <= value <= 1:
+            try:
+                sound = not isinstance(value, str) and 0 <= float(value) <= 1
+            except (TypeError, ValueError):
+                sound = False
+            if not sound:
                 raise UserError(f"thresholds: got {name}={value!r}, expected a probability from 0 to 1")
             self.thresholds[name] = float(value)
 

@@ -204,13 +204,14 @@ def write_table(out_dir: str | Path, names: Sequence[str], failed: Sequence[str]
         earlier = _names_in(path) if path.exists() else []
         if earlier is None:
             return None
+        named_now, left_out = set(names), set(failed)
         now = {_photograph(_report(Path(out_dir, f"{name}.json"))) for name in names} - {None}
         with whole_file(path) as part, part.open("w", newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             writer = csv.writer(file)
             writer.writerow(_COLUMNS)
             for name in dict.fromkeys([*earlier, *names]):
-                report: Any = {} if name in failed else _report(Path(out_dir, f"{name}.json"))
-                if name not in names and _photograph(report) in now:
+                report: Any = {} if name in left_out else _report(Path(out_dir, f"{name}.json"))
+                if name not in named_now and _photograph(report) in now:
                     continue
                 for lesion, of_it in report["lesions"].items() if _is_result(report) else ():
                     made_by = [(report.get("thresholds") or {}).get(lesion), _settings(report)]

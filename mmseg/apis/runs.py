@@ -9,7 +9,7 @@ from mmengine.dist import is_main_process
 
 from mmseg.apis.init import register_all_modules
 from mmseg.apis.predictions import lesion_evaluator
-from mmseg.engine.config import check_config
+from mmseg.engine.config import check_config, config_json
 from mmseg.engine.preflight import class_findings
 from mmseg.engine.preflight.finding import ERROR
 from mmseg.engine.runner import LesionRunner
@@ -28,6 +28,7 @@ def build_runner(config: Config) -> LesionRunner:
     """
     register_all_modules()
     check_config(config)
+    config_json(config)  # mmengine's log fails for what this refuses, without a word of what it is
     if not config.get("work_dir"):
         raise UserError("work_dir: got none, expected a folder: config.work_dir = 'work_dirs/my_run'")
     make_folder(config.work_dir, "work_dir (--work-dir)")

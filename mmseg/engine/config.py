@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import os
 import re
 import sys
@@ -120,6 +121,20 @@ def _misstep(config: Config, key: str) -> str:
             return f"{key}: {where} is a list, got {part!r}; expected a number from 0 to {len(place) - 1}, such as {where}.0"
         place = place[int(part)] if isinstance(place, list) else dig(place, part)
     return ""
+
+
+def config_json(config: Config) -> str:
+    """A configuration as checkpoints carry it.
+
+    Raises:
+        UserError: it holds something else than names, numbers, lists and dictionaries.
+    """
+    try:
+        return json.dumps(config.to_dict())
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"{config.filename or 'config'}: cannot be stored in checkpoints ({error}); expected names, numbers, lists and "
+            "dictionaries: name a class by its registered name, import none into the file, and make arrays lists") from error
 
 
 def check_config(config: Config, loaders: Sequence[str] = LOADERS) -> None:

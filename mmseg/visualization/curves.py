@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 __all__ = ["draw_curves"]
@@ -12,7 +13,7 @@ def draw_curves(records: list[dict[str, float]], path: Path) -> None:
 
     Args:
         records: one dictionary a logging step: ``step``, ``loss``, ``lr``, losses named ``<part>.loss_<kind>``, metrics
-            named ``lesion/<metric>``.
+            named ``lesion/m<metric>``, or ``aAcc`` and ``m<Metric>`` as :class:`mmseg.evaluation.IoUMetric` has them.
         path: of the picture; nothing is written where no record holds any of these.
     """
     import matplotlib
@@ -26,7 +27,7 @@ def draw_curves(records: list[dict[str, float]], path: Path) -> None:
         "loss": ["loss"],
         "loss terms": sorted(n for n in names if "loss" in n and n != "loss"),
         "learning rate": ["lr"],
-        "validation": sorted(n for n in names if n.startswith("lesion/m")),
+        "validation": sorted(n for n in names if re.fullmatch(r"(\w+/)?(aAcc|m[A-Zs]\w*|mprecision)", n)),
     }
     shown = {title: group for title, group in groups.items() if names & set(group)}
     if not shown:

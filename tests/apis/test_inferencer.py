@@ -588,6 +588,11 @@ class TestThresholds:
             LesionInferencer(speckled, thresholds=thresholds)
 
 
+    @pytest.mark.parametrize("value", [np.float32(0.25), torch.tensor(0.25), 1])
+    def test_numbers_of_any_kind(self, speckled: Path, value: Any) -> None:
+        assert LesionInferencer(speckled, device="cpu", thresholds={"MA": value}).thresholds["MA"] == float(value)
+
+
 class TestInitModel:
     def test_without_a_config(self, speckled: Path, inferencer: LesionInferencer) -> None:
         model = init_model(checkpoint=speckled, device="cpu")

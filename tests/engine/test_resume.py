@@ -178,6 +178,8 @@ class TestEverythingThatIsState:
         whole, resumed = both(validate, train_cfg__val_interval=3, custom_hooks=[EMA])
         same = state_differences(resumed / "iter_6.pth", whole / "iter_6.pth") == []
         assert same is kept
+        if kept:  # one that was due when the run was killed is made up for
+            assert [record["step"] for record in scalars(resumed) if "lesion/mDice" in record] == [3, 6]
 
 
 def test_the_best_checkpoint_is_as_exact_as_any(run_config: MakeConfig, tmp_path: Path) -> None:
@@ -279,6 +281,14 @@ class TestDifferences:
         lines = config_differences(read_checkpoint(whole / "iter_2.pth"), build_runner(config).cfg)
         expected = "optim_wrapper.paramwise_cfg.bias_decay_mult: nothing of the checkpoint is used, not 0.5 of the config"
         assert [line for line in lines if "paramwise" in line] == [expected]
+
+    def test_a_gpu_that_is_gone_is_told(self, run_config: MakeConfig, whole: Path, tmp_path: Path) -> None:
+        checkpoint = read_checkpoint(whole / "iter_2.pth")
+        checkpoint["rng"][0]["torch"]["cuda"] = torch.zeros(16, dtype=torch.uint8)
+        write_checkpoint(checkpoint, tmp_path / "latest.pth")
+        train(run_config(tmp_path, resume=True))
+        gone = "device: the checkpoint was written on a GPU, and this run is on the CPU"
+        assert (gone in log(tmp_path)) is not torch.cuda.is_available()
 
     def test_nothing_is_said_where_nothing_differs(self, run_config: MakeConfig, whole: Path, tmp_path: Path) -> None:
         config = run_config(tmp_path, curves=True, default_hooks__checkpoint__interval=2, log_processor__window_size=1)

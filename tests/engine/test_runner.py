@@ -9,8 +9,10 @@ import signal
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from comparing import MakeConfig, differences, log, scalars, train
@@ -21,10 +23,11 @@ from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 
 from mmseg.apis import build_runner, build_tester
 from mmseg.engine import AutocastOptimWrapper, LesionRunner, load_config, load_weights
-from mmseg.engine.checkpoint import read_checkpoint
+from mmseg.engine.checkpoint import read_checkpoint, write_checkpoint
+from mmseg.engine.hooks import CheckpointHook, ReplaceRunHook
 from mmseg.engine.hooks.non_finite_guard_hook import _can_skip
 from mmseg.engine.preflight.model import build_parts
-from mmseg.engine.work_dir import RUNNING, remove_run
+from mmseg.engine.work_dir import RUNNING
 from mmseg.registry import RUNNERS
 from mmseg.utils.errors import UserError
 from mmseg.utils.locks import hold
@@ -148,8 +151,15 @@ class TestCheckpointHook:
             {"type": "ValLoop"}, config.test_dataloader, config.test_evaluator)
         train(config)
         assert [path.name for path in tmp_path.glob("best_*.pth")] == ["best_lesion_mDice_iter_2.pth"]
+        kept = read_checkpoint(tmp_path / "best_lesion_mDice_iter_2.pth")  # an earlier version kept nan
+        kept["meta"]["metrics"]["lesion/mDice"] = float("nan")
+        write_checkpoint(kept, tmp_path / "best_lesion_mDice_iter_2.pth")
+        hook = CheckpointHook(save_best="lesion/mDice")
+        hook.before_train(SimpleNamespace(iter=2, describe=lambda _: {}, work_dir=tmp_path, logger=None))
+        assert hook._best is None
 
     @pytest.mark.parametrize(("imported", "told"), [
+        (np.zeros(3), r"cannot be stored in checkpoints \(.*ndarray.*\); expected names, numbers, lists and dictionaries"),
         (Path, r"cannot be stored in checkpoints \(.*type.*\); expected names, numbers, lists and dictionaries"),
         (None, r"train_dataloader\.dataset: got a ResidentDataset whose metainfo has no classes, palette"),
     ])
@@ -157,11 +167,14 @@ class TestCheckpointHook:
         self, run_config: MakeConfig, tmp_path: Path, imported: Any, told: str
     ) -> None:
         config = run_config(tmp_path)
-        config.imported = imported
+        if imported is not None:
+            config.imported = imported
+            with pytest.raises(UserError, match=told):
+                build_runner(config)
+            return
         steps: list[int] = []
         runner = build_runner(config)
-        if imported is None:
-            runner.train_loop.dataloader.dataset.metainfo = {}
+        runner.train_loop.dataloader.dataset.metainfo = {}
         runner.model.register_forward_hook(lambda *_: steps.append(1))
         with pytest.raises(UserError, match=told):
             runner.train()
@@ -351,9 +364,9 @@ def test_two_runs_in_one_folder(run_config: MakeConfig, tmp_path: Path) -> None:
     runner = build_runner(run_config(tmp_path, train_cfg__max_iters=1, param_scheduler=[]))
     with (tmp_path / RUNNING).open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        for begin in (runner.train, lambda: remove_run(tmp_path)):
-            with pytest.raises(UserError, match="another training is writing there"):
-                begin()
+        runner.register_hook(ReplaceRunHook())
+        with pytest.raises(UserError, match="another training is writing there"):
+            runner.train()
         assert [path.name for path in tmp_path.glob("*.pth")] == ["iter_4.pth"]
     runner.train()
     assert (tmp_path / "latest.pth").is_file()
@@ -375,11 +388,32 @@ def test_several_processes_on_a_cpu_are_wrapped_as_the_config_says(
     run_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unused: bool
 ) -> None:
     wrapped: list[dict[str, Any]] = []
-    monkeypatch.setattr("mmengine.model.MMDistributedDataParallel", lambda **given: wrapped.append(given))
+    monkeypatch.setattr("mmengine.model.wrappers.MMDistributedDataParallel.__init__", lambda self, **given: wrapped.append(given))
     runner = build_runner(run_config(tmp_path, find_unused_parameters=unused))
     runner._distributed = True
     runner.wrap_model(None, nn.Conv2d(1, 1, 1))
-    assert [given["find_unused_parameters"] for given in wrapped] == [unused]
+    runner.wrap_model(dict(type="MMDistributedDataParallel", static_graph=True), nn.Conv2d(1, 1, 1))
+    assert [given.get("find_unused_parameters") for given in wrapped] == [unused, None]
+    assert wrapped[1]["static_graph"] is True
+    assert not any("device_ids" in given for given in wrapped)  # which torch refuses for weights on a CPU
+
+
+def test_a_gpu_of_apple_is_not_used(run_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """mmengine would take one; float64, which the scores need, is not there."""
+    runner = build_runner(run_config(tmp_path))
+    monkeypatch.setattr("mmengine.runner.runner.get_device", lambda: "mps")
+    model = nn.Conv2d(1, 1, 1)
+    monkeypatch.setattr(model, "to", lambda *where, **order: pytest.fail(str(where)) if where else model)
+    assert runner.wrap_model(None, model) is model
+
+
+def test_what_train_freezes_is_frozen_from_the_first_step(run_config: MakeConfig, tmp_path: Path) -> None:
+    """A new module says that it trains already."""
+    runner = build_runner(run_config(tmp_path, model__backbone__norm_eval=True, train_cfg__max_iters=1, param_scheduler=[]))
+    modes: list[bool] = []
+    runner.bare_model.backbone.layer1[0].bn1.register_forward_hook(lambda module, *_: modes.append(module.training))
+    runner.train()
+    assert modes and not any(modes)
 
 
 def test_the_log_tells_the_number_format(whole: Path) -> None:

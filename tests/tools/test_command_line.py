@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -290,9 +291,12 @@ class TestArguments:
         assert seen("--work-dir", tmp_path, "--overwrite").resume is False
         assert len(list(tmp_path.glob("*.pth"))) == 3  # nothing goes before the new run could be built
         (tmp_path / "best_fold0-1a2b3c4d.pth").touch()
-        runner = SimpleNamespace(train=lambda: None, train_loop=None, rank=1)
+        hooks: list[Any] = []
+        runner = SimpleNamespace(train=lambda: None, register_hook=hooks.append, rank=1, work_dir=tmp_path)
         monkeypatch.setattr("mmseg.apis.build_runner", lambda config: runner)
         assert call("train.py", tiny, "--work-dir", tmp_path, "--overwrite") == 0
+        assert len(list(tmp_path.glob("*.pth"))) == 4
+        hooks[0].before_train(runner)
         assert [path.name for path in tmp_path.glob("*.pth")] == ["best_fold0-1a2b3c4d.pth"]
 
     @pytest.mark.usefixtures("briefly")
@@ -305,6 +309,10 @@ class TestArguments:
         given = ("train.py", tiny, "--work-dir", tmp_path, "--overwrite", "--no-validate")
         assert call(*given, "--cfg-options", "train_dataloader.dataset.cache=disc") == 2
         assert "cache='disc'" in capsys.readouterr().err
+        damaged = tmp_path.parent / "damaged.pth"
+        damaged.write_bytes(b"<!doctype html>")
+        assert call(*given, "--load-from", damaged) == 2
+        assert "damaged.pth" in capsys.readouterr().err
         assert (tmp_path / "latest.pth").exists()
         assert call(*given) == 0
         assert sorted(path.name for path in tmp_path.glob("*.pth")) == ["iter_4.pth", "latest.pth"]
@@ -611,3 +619,27 @@ def test_a_launcher_that_did_not_start_the_process_is_told(
     monkeypatch.delenv(variable, raising=False)
     assert call("train.py", tiny, "--launcher", launcher, "--work-dir", home / "w") == 2
     assert f"--launcher {launcher}: {variable} is not set, so that this process was not started by it" in capsys.readouterr().err
+
+
+def test_a_checkpoint_is_made_ready_to_be_given(
+    call: Call, home: Path, speckled: Path, tiny_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("publish_model.py", speckled, home / "x.pth", "--half") == 0
+    (published,) = home.glob("x-*.pth")
+    assert str(published) in capsys.readouterr().out
+    photograph = next((tiny_data / "images/test").iterdir())
+    given = ("--checkpoint", published, "--no-overlay", "--device", "cpu", "--out-dir", home / "out")
+    assert call("inference.py", photograph, *given) == 0
+    assert {path.suffix for path in (home / "out").iterdir()} == {".png", ".json"}
+    assert not list((home / "out").glob("*_overlay.png"))
+
+
+def test_overlays_do_not_stand_among_the_photographs(
+    call: Call, home: Path, tiny: Path, speckled: Path, tiny_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The next test would take them for photographs without lesions."""
+    folder = tiny_data / "images/test"
+    before = sorted(folder.iterdir())
+    assert call("test.py", tiny, speckled, "--work-dir", home / "w", "--show-dir", folder) == 2
+    assert f"{folder}: holds the photographs" in capsys.readouterr().err
+    assert sorted(folder.iterdir()) == before

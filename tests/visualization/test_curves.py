@@ -57,3 +57,11 @@ def test_no_figure_stays_open(tmp_path: Path) -> None:
     before = plt.get_fignums()
     draw_curves(TRAINING, tmp_path / "curves.png")
     assert plt.get_fignums() == before
+
+
+def test_scores_of_index_maps_are_drawn_too(drawn: list[Any], tmp_path: Path) -> None:
+    """IoUMetric's names have no prefix."""
+    scores = {"step": 4, "mIoU": 30.0, "aAcc": 90.0, "lesion/mprecision": 0.5, "memory": 3}
+    draw_curves([*TRAINING, scores], tmp_path / "curves.png")
+    (axis,) = [axis for axis in drawn[0].axes if axis.get_title() == "validation"]
+    assert sorted(line.get_label() for line in axis.lines) == ["aAcc", "lesion/mprecision", "mIoU"]

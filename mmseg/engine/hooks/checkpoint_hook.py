@@ -84,7 +84,7 @@ class CheckpointHook(Hook):
                 scores.append(read_checkpoint(path)["meta"]["metrics"].get(self.save_best))
             except UserError as error:
                 runner.logger.warning(f"resume: {error}; the next validation counts as the best")
-        return max((score for score in scores if score is not None), default=None)
+        return max((score for score in scores if score is not None and not math.isnan(score)), default=None)
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         """Write the best checkpoint so far, judged by ``save_best``."""

@@ -10,6 +10,7 @@ from mmengine.hooks import Hook
 from mmseg.datasets.layouts import check_names
 from mmseg.datasets.reading import read_image
 from mmseg.registry import HOOKS
+from mmseg.utils.errors import UserError
 from mmseg.visualization import draw_overlay, write_picture
 
 __all__ = ["OverlayHook"]
@@ -27,10 +28,15 @@ class OverlayHook(Hook):
         self.out_dir = Path(out_dir)
 
     def before_test(self, runner: Any) -> None:
-        """Refuse photographs of one name before any is tested."""
-        dataset = runner.test_dataloader.dataset
-        if hasattr(dataset, "get_data_info"):  # a ConcatDataset has looked for itself
-            check_names((dataset.get_data_info(i)["img_path"] for i in range(len(dataset))), f"overlays in {self.out_dir}")
+        """Refuse photographs of one name, and their own folder, before any is tested."""
+        for dataset in getattr(runner.test_dataloader.dataset, "datasets", [runner.test_dataloader.dataset]):
+            if not hasattr(dataset, "get_data_info"):
+                continue
+            paths = [dataset.get_data_info(i)["img_path"] for i in range(len(dataset))]
+            check_names(paths, f"overlays in {self.out_dir}")
+            if self.out_dir.resolve() in {Path(path).parent.resolve() for path in paths}:
+                raise UserError(f"{self.out_dir}: holds the photographs, of which the overlays would be some the next time; "
+                                "choose another folder (--show-dir)")
 
     def after_test_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Draw the images of one batch."""

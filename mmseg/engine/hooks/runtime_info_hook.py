@@ -34,8 +34,10 @@ class RuntimeInfoHook(_RuntimeInfoHook):
         """Say on what, and in which numbers, is computed."""
         super().before_train(runner)
         device = next(runner.model.parameters()).device
-        kind = getattr(runner.optim_wrapper, "computes_in", lambda _: "float32")(device.type)
-        runner.logger.info(f"forward passes compute in {kind}, on {device}")
+        kind = type(runner.optim_wrapper).__name__
+        if hasattr(runner.optim_wrapper, "computes_in"):
+            kind = runner.optim_wrapper.computes_in(device.type)
+        runner.logger.info(f"forward passes compute in {'float32' if kind == 'OptimWrapper' else kind}, on {device}")
 
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None

@@ -57,7 +57,9 @@ class PretrainedInit:
         prefix: load only the keys that begin with it, such as ``"backbone."``; by default found out from the file.
     """
 
-    def __init__(self, checkpoint: str, prefix: str | None = None) -> None:
+    def __init__(self, checkpoint: str | Path, prefix: str | None = None) -> None:
+        if not isinstance(checkpoint, (str, Path)):
+            raise ValueError(f"Pretrained.checkpoint: got {checkpoint!r}, expected a path; for random weights init_cfg=None")
         self.checkpoint = checkpoint
         self.prefix = prefix
 
