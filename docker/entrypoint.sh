@@ -47,8 +47,9 @@ link() {  # TARGET NAME
 }
 if [ "$root$home" -ef "$root/app" ]; then
     :  # a checkout that is mounted as both, as the dev container does it: they are one already
-elif is_mounted "$home" && is_mounted /app/work_dirs; then
-    say "WARNING: both $home and /app/work_dirs are mounted: runs go to $home/work_dirs, and work_dirs/ in /app is another folder;"
+elif { is_mounted "$home" || is_mounted "$home/work_dirs"; } && is_mounted /app/work_dirs \
+    && ! [ "$root$home/work_dirs" -ef "$root/app/work_dirs" ]; then
+    say "WARNING: folders for results are mounted at $home and at /app/work_dirs: runs go to $home/work_dirs, and work_dirs/ in /app is another folder;"
     say "    mount one of the two"
 elif [ "$results" = /app/work_dirs ]; then
     link /app/work_dirs "$home/work_dirs"

@@ -247,7 +247,7 @@ def main() -> None:
         make_folder(job.folder, "--out-dir" if job.tool == "inference" else "--work-dir")
         import_torch_quietly()
         restarts, before = (os.environ.get(BEGAN) or f"0 {latest(job)}").split()
-        if job.tool == "train" and latest(job) != before:
+        if job.tool == "train" and latest(job) not in (before, "none"):  # none: an earlier run was removed, nothing written
             job.rest.append("--resume")
         # Processes on a CPU share its cores; without this each would take them all.
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

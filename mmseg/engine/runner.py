@@ -115,9 +115,8 @@ class LesionRunner(Runner):
         if not self.distributed:
             return model  # mmengine would move it to a GPU of Apple's
         unused = self.cfg.get("find_unused_parameters", False)
-        wrapper = model_wrapper_cfg or dict(
-            type="MMDistributedDataParallel", broadcast_buffers=False, find_unused_parameters=unused)
-        return MODEL_WRAPPERS.build(wrapper, default_args=dict(module=model))
+        wrapper = model_wrapper_cfg or dict(broadcast_buffers=False, find_unused_parameters=unused)
+        return MODEL_WRAPPERS.build({"type": "MMDistributedDataParallel", **wrapper}, default_args=dict(module=model))
 
     def _build_param_scheduler(self, scheduler: Any, optim_wrapper: Any) -> list[Any]:
         """As mmengine's, which takes a schedule that does not say ``by_epoch`` for one of epochs; LegacyLR counts iterations."""

@@ -17,6 +17,9 @@ _OF_THE_DISK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, getattr(er
 _GONE = {getattr(errno, name) for name in ("EIO", "ESTALE", "ENOTCONN", "EHOSTDOWN", "ETIMEDOUT") if hasattr(errno, name)}
 """A network drive, which may come back."""
 
+_PASSES = 75
+"""``EX_TEMPFAIL`` of sysexits.h: the same command may succeed later; ``tools/_launch.py`` begins again."""
+
 
 _PACKAGES = {"PIL", "cv2", "matplotlib", "mmcv", "mmengine", "numpy", "packaging", "torch"}
 """By the names under which they are imported: what an environment that was not activated lacks."""
@@ -54,14 +57,13 @@ def exit_on_user_error() -> Iterator[None]:
     """Print a :class:`UserError` as one message on stderr and exit with code 2; let other exceptions through.
 
     A disk that is full or may not be written is told in the same way, so is a package or a library of the system that is not
-    installed; with code 1, after which tools/_launch.py may begin again, a GPU without room and a drive that has gone; and
-    Ctrl-C in one word (code 130).
+    installed; with code 75, since they may pass, a GPU without room and a drive that has gone; and Ctrl-C in one word (code 130).
     """
     try:
         yield
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        raise SystemExit(_PASSES if getattr(error.__cause__, "errno", None) in _GONE else 2) from None
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _PACKAGES:
             raise
@@ -79,12 +81,12 @@ def exit_on_user_error() -> Iterator[None]:
             raise
         print(f"error: the GPU has no room left ({str(error).partition('. ')[0]}); see by nvidia-smi what else is on it, take a "
               "smaller batch, or --device cpu where there is such an option (docs/troubleshooting.md)", file=sys.stderr)
-        raise SystemExit(1) from None
+        raise SystemExit(_PASSES) from None
     except OSError as error:
         if error.errno not in _OF_THE_DISK | _GONE:
             raise
         print(f"error: {error.filename or 'a file'}: cannot be read or written ({error.strerror})", file=sys.stderr)
-        raise SystemExit(1 if error.errno in _GONE else 2) from None
+        raise SystemExit(_PASSES if error.errno in _GONE else 2) from None
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         raise SystemExit(130) from None

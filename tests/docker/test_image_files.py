@@ -162,7 +162,9 @@ class TestEntrypoint:
     def test_both_folders_of_results_mounted_are_told(self, start: Start) -> None:
         """They would be two folders under one name."""
         said, _, root = start("/SDC-Net_use", "/app/work_dirs")
-        assert "WARNING: both /SDC-Net_use and /app/work_dirs are mounted: runs go to /SDC-Net_use/work_dirs" in said
+        told = "WARNING: folders for results are mounted at /SDC-Net_use and at /app/work_dirs: runs go to /SDC-Net_use/work_dirs"
+        assert told in said
+        assert told in start("/SDC-Net_use/work_dirs", "/app/work_dirs")[0]
         assert not (root / "SDC-Net_use/work_dirs").is_symlink()
 
     def test_nothing_is_made_in_a_checkout_that_is_mounted(self, start: Start) -> None:

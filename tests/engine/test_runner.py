@@ -155,8 +155,22 @@ class TestCheckpointHook:
         kept["meta"]["metrics"]["lesion/mDice"] = float("nan")
         write_checkpoint(kept, tmp_path / "best_lesion_mDice_iter_2.pth")
         hook = CheckpointHook(save_best="lesion/mDice")
-        hook.before_train(SimpleNamespace(iter=2, describe=lambda _: {}, work_dir=tmp_path, logger=None))
+        resumed = SimpleNamespace(
+            iter=2, describe=lambda _: {}, work_dir=tmp_path, logger=None, _resume_path=tmp_path / "latest.pth")
+        hook.before_train(resumed)
         assert hook._best is None
+
+    def test_the_best_of_another_run_is_no_rival(self, run_config: MakeConfig, whole: Path, tmp_path: Path) -> None:
+        """As of one that is going to be replaced by a run that was begun elsewhere."""
+        best = tmp_path / "best_lesion_mDice_iter_2.pth"
+        other = read_checkpoint(whole / "iter_2.pth")
+        other["meta"]["metrics"] = {"lesion/mDice": 0.9}
+        write_checkpoint(other, best)
+        for source, expected in ((whole / "iter_2.pth", None), (best, 0.9)):
+            hook = CheckpointHook(save_best="lesion/mDice")
+            hook.before_train(SimpleNamespace(
+                iter=2, describe=lambda _: {}, work_dir=tmp_path, logger=None, _resume_path=source))
+            assert hook._best == expected
 
     @pytest.mark.parametrize(("imported", "told"), [
         (np.zeros(3), r"cannot be stored in checkpoints \(.*ndarray.*\); expected names, numbers, lists and dictionaries"),
@@ -392,7 +406,7 @@ def test_several_processes_on_a_cpu_are_wrapped_as_the_config_says(
     runner = build_runner(run_config(tmp_path, find_unused_parameters=unused))
     runner._distributed = True
     runner.wrap_model(None, nn.Conv2d(1, 1, 1))
-    runner.wrap_model(dict(type="MMDistributedDataParallel", static_graph=True), nn.Conv2d(1, 1, 1))
+    runner.wrap_model(dict(static_graph=True), nn.Conv2d(1, 1, 1))
     assert [given.get("find_unused_parameters") for given in wrapped] == [unused, None]
     assert wrapped[1]["static_graph"] is True
     assert not any("device_ids" in given for given in wrapped)  # which torch refuses for weights on a CPU

@@ -296,7 +296,7 @@ class TestArguments:
         monkeypatch.setattr("mmseg.apis.build_runner", lambda config: runner)
         assert call("train.py", tiny, "--work-dir", tmp_path, "--overwrite") == 0
         assert len(list(tmp_path.glob("*.pth"))) == 4
-        hooks[0].before_train(runner)
+        hooks[0].after_train_iter(runner, 0)
         assert [path.name for path in tmp_path.glob("*.pth")] == ["best_fold0-1a2b3c4d.pth"]
 
     @pytest.mark.usefixtures("briefly")

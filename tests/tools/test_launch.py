@@ -148,6 +148,8 @@ def test_only_a_checkpoint_of_this_launch_is_resumed_from(
 
     def run(job: Any, place: str, arguments: list[str]) -> int:
         began.append(job.rest)
+        if len(began) == 1:
+            (tmp_path / "latest.pth").unlink()  # as --overwrite does
         if len(began) == 2:
             (tmp_path / "new").write_text("of this launch")
             (tmp_path / "new").replace(tmp_path / "latest.pth")

@@ -30,7 +30,7 @@ def test_every_other_exception_passes(error: BaseException, capsys: pytest.Captu
 def test_a_gpu_without_room_is_one_message(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught, exit_on_user_error():
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has")
-    assert caught.value.code == 1  # another attempt may find room
+    assert caught.value.code == 75  # another attempt may find room
     assert capsys.readouterr().err.startswith("error: the GPU has no room left (CUDA out of memory); see by nvidia-smi")
     with pytest.raises(RuntimeError), exit_on_user_error():
         raise RuntimeError("a fault of the program")
@@ -40,8 +40,14 @@ def test_a_gpu_without_room_is_one_message(capsys: pytest.CaptureFixture[str]) -
 def test_a_network_drive_that_has_gone_is_one_message(number: int, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught, exit_on_user_error():
         raise OSError(number, os.strerror(number), "/mnt/photos/a.jpg")
-    assert caught.value.code == 1
+    assert caught.value.code == 75
     assert capsys.readouterr().err.startswith("error: /mnt/photos/a.jpg: cannot be read or written (")
+    with pytest.raises(SystemExit) as caught, exit_on_user_error():
+        try:
+            raise OSError(number, os.strerror(number))
+        except OSError as error:  # as most of the code tells it
+            raise UserError("latest.pth: cannot be written") from error
+    assert caught.value.code == 75
 
 
 def test_no_mistake_no_exit() -> None:

@@ -53,7 +53,8 @@ class CheckpointHook(Hook):
         """A resumed run goes on from the best score that its work_dir holds; what a killed run left half written is removed."""
         self._newest = runner.iter
         runner.describe(runner.iter)  # what checkpoints could not carry is told now, not after the first thousand iterations
-        if self.save_best and runner.iter > 0:
+        own = runner.iter > 0 and Path(runner._resume_path).resolve().parent == Path(runner.work_dir).resolve()
+        if self.save_best and own:  # another run's best, where this one came from elsewhere, is no rival
             self._best = self._best_score(runner)
         if is_main_process():
             for name in ("iter_*.pth", "best_*.pth", LATEST):

@@ -4,24 +4,34 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmengine.dist import master_only
+from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
 from mmseg.engine.work_dir import remove_run
-from mmseg.registry import HOOKS
 
 __all__ = ["ReplaceRunHook"]
 
 
-@HOOKS.register_module()
 class ReplaceRunHook(Hook):
-    """Remove the checkpoints and logged numbers of an earlier run when everything of the new one is there: data, weights,
-    optimiser, and what its checkpoints will say. What fails before costs nothing. ``tools/train.py --overwrite`` registers it.
+    """Remove the checkpoints and logged numbers of an earlier run after the first step of the new one, or before its first
+    validation: what fails until then, such as a batch that a GPU has no room for, costs nothing. Not for configurations:
+    ``tools/train.py --overwrite`` registers it.
     """
 
-    priority = "LOWEST"
+    priority = "VERY_HIGH"  # before anything of this run is logged or written
 
-    @master_only
-    def before_train(self, runner: Any) -> None:
-        """Remove them; the runner is the only one that writes there."""
-        remove_run(runner.work_dir)
+    def __init__(self) -> None:
+        self._done = False
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """After the first step."""
+        self._remove(runner)
+
+    def before_val(self, runner: Any) -> None:
+        """A resumed run may validate before it trains."""
+        self._remove(runner)
+
+    def _remove(self, runner: Any) -> None:
+        if not self._done and is_main_process():
+            remove_run(runner.work_dir)  # of which the runner is the sole writer
+        self._done = True

@@ -54,17 +54,20 @@ def _gpu_findings(driver: Path) -> Iterator[Finding]:
                 f"this torch {built}: install one that fits the driver (nvidia-smi shows its CUDA), or start the container with "
                 "--gpus all",
             )
-    for name, gigabytes, architecture in report["devices"]:
+    for index, (name, gigabytes, architecture) in enumerate(report["devices"]):
         yield Finding(NOTE, "device", f"{name}, {gigabytes:.1f} GiB, driver {installed or '?'}, CUDA {report['cuda']}")
         if report["architectures"] and not _runs_on(architecture, report["architectures"]):
-            yield Finding(
-                ERROR, "device", f"{name} ({architecture})", f"one of {', '.join(report['architectures'])}",
-                "install a torch that is built for this GPU",
+            yield Finding(  # the first is used; the others may be for a screen
+                WARNING if index else ERROR, "device", f"{name} ({architecture})", f"one of {', '.join(report['architectures'])}",
+                "install a torch that is built for this GPU, or hide it by CUDA_VISIBLE_DEVICES",
             )
 
 
 def _runs_on(architecture: str, built: list[str]) -> bool:
-    """Code for a GPU runs on later ones of its generation (``sm_80`` on 8.6), and ``compute_`` code on all later ones."""
+    """Code for a GPU runs on later ones of its generation (``sm_80`` on 8.6), and ``compute_`` code on all later ones; of GPUs
+    whose names are other ones nothing is known."""
+    if not any(entry.startswith(("sm_", "compute_")) for entry in built):
+        return True
     major, minor = int(architecture[3:-1]), int(architecture[-1])
     for entry in built:
         kind, _, digits = entry.rstrip("af").partition("_")

@@ -55,7 +55,7 @@ def check_start(config: Config) -> list[Finding]:
     Raises:
         UserError: with one line an error.
     """
-    findings = [finding for finding in environment_findings() if finding.severity != NOTE]
+    findings = [finding for finding in environment_findings() if finding.severity != NOTE and finding.where == "device"]
     findings += _all_but_training(config, ("train_dataloader", "val_dataloader"), read=False, said=False)
     errors = [str(finding) for finding in findings if finding.severity == ERROR]
     if errors:

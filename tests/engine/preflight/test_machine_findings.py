@@ -255,7 +255,7 @@ class TestEnvironment:
         ("sm_90", ["sm_80", "sm_90"], True), ("sm_86", ["sm_80"], True), ("sm_80", ["sm_86"], False),
         ("sm_61", ["sm_75"], False),
         ("sm_120", ["sm_90"], False), ("sm_120", ["sm_90", "compute_90"], True), ("sm_90", ["sm_90a"], True),
-        ("sm_90", ["x"], False),
+        ("sm_90", ["x"], True),  # nothing is known of such names
     ])
     def test_a_gpu_that_torch_is_not_built_for(
         self, gpu: str, built: list[str], fits: bool, monkeypatch: pytest.MonkeyPatch
@@ -264,6 +264,10 @@ class TestEnvironment:
         monkeypatch.setattr(environment, "gpu_report", lambda: report)
         severities = [f.severity for f in environment_findings(Path("/none"))]
         assert ("error" in severities) is not fits
+        report["devices"].insert(0, ("The GPU that is used", 80.0, "sm_" + built[0].rpartition("_")[2].rstrip("a")))
+        if built != ["x"]:  # another one may be there for a screen
+            severities = [f.severity for f in environment_findings(Path("/none"))]
+            assert "error" not in severities and ("warning" in severities) is not fits
 
 
 class TestParts:
