@@ -26,8 +26,6 @@ from _record import processor, write_record
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from mmseg.engine.work_dir import scalar_logs  # noqa: E402
-
 ABOUT = "about.json"
 RAW = "raw.pth"
 TEST_SIZE = "test_dataloader.dataset.size"
@@ -141,7 +139,8 @@ def record(row: Row, folder: Path) -> dict[str, Any] | None:
     test = folder / row.key / "test"
     details, notes = (read(path) for path in (test / "details.json", row.run(folder) / ABOUT))
     kept = {key: details[key] for key in ("intervals_95", "best_dice", "checkpoint") if key in details}
-    logged = [] if row.trained else [entry for file in scalar_logs(row.run(folder)) for entry in entries(file)]
+    logged = [] if row.trained else [entry for file in sorted(row.run(folder).glob("*/vis_data/scalars.json"))
+                                     for entry in entries(file)]
     curve = {str(entry["step"]): entry["lesion/mAP"] for entry in logged if "lesion/mAP" in entry}
     return {**found, **kept, **({"validation_mAP": curve} if curve else {}), **({"trained": notes} if notes else {})}
 

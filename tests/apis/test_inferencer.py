@@ -53,15 +53,6 @@ def written(inferencer: LesionInferencer, photographs: list[Path], tmp_path_fact
     return folder
 
 
-def agree(rank: int, folder: str) -> None:
-    """What each of two processes does: list, and write down what it takes the list to be."""
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
-    group: Any = torch.distributed.group.WORLD
-    mine = [Path("n.jpg"), Path("a.jpg"), Path("b.jpg")][rank:]
-    Path(folder, str(rank)).write_text(" ".join(map(str, Share(rank, 2, group=group).agree_on(mine))))
-    torch.distributed.destroy_process_group()
-
-
 class TestResults:
     def test_all_files_and_no_others(self, written: Path, photographs: list[Path]) -> None:
         expected = {photograph.stem + suffix for photograph in photographs for suffix in SUFFIXES}
@@ -515,10 +506,17 @@ class TestGoingOn:
         assert self.again(inferencer, photographs, done, overwrite=True) == (3, 0)
         assert contents(done) == before
 
-    def test_the_first_process_lists_for_all(self, tmp_path: Path) -> None:
+    def test_the_first_process_lists_for_all(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Another that lists the folder a moment later may find one more, and every second file would be another."""
-        torch.multiprocessing.spawn(agree, (str(tmp_path),), nprocs=2)
-        assert [(tmp_path / str(rank)).read_text() for rank in range(2)] == ["n.jpg a.jpg b.jpg"] * 2
+        group: Any = object()
+
+        def broadcast(listed: list[list[Path]], src: int, group: Any) -> None:
+            assert src == 0 and group is not None
+            listed[0] = [Path("n.jpg"), Path("a.jpg")]
+
+        monkeypatch.setattr(torch.distributed, "broadcast_object_list", broadcast)
+        assert Share(1, 2, group=group).agree_on([Path("a.jpg")]) == [Path("n.jpg"), Path("a.jpg")]
+        assert Share().agree_on([Path("a.jpg")]) == [Path("a.jpg")]
 
     def test_processes_share_without_gap_or_overlap(
         self, inferencer: LesionInferencer, photographs: list[Path], done: Path, tmp_path: Path

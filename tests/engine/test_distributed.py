@@ -37,7 +37,8 @@ def gradients(config: dict[str, Any], slots: list[int], distributed: bool) -> di
     register_all_modules()
     torch.manual_seed(0)
     model = build_model(Config(config))
-    wrapped: nn.Module = LesionRunner.wrap_model(SimpleNamespace(distributed=distributed), None, model)  # type: ignore[arg-type]
+    runner: Any = SimpleNamespace(distributed=distributed, cfg={})
+    wrapped: nn.Module = LesionRunner.wrap_model(runner, None, model)
     wrapped.eval()
     torch.manual_seed(1)
     images, targets = torch.randn(4, 3, 64, 64), torch.randint(0, 2, (4, 4, 64, 64))
