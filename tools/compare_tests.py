@@ -21,18 +21,6 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def check_earlier(path: Path) -> None:
-    """Raise a UserError where a file is there that is no earlier comparison: it would be lost."""
-    if not path.exists():
-        return
-    try:
-        earlier = path.stat().st_size == 0 or {"AP", "Dice"} <= set(json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError, RecursionError):
-        earlier = False
-    if not earlier:
-        raise UserError(f"--json: {path}: is there and holds something else than a comparison; choose another file")
-
-
 def line(name: str, found: dict[str, Any] | None) -> str:
     if found is None:
         return f"{name:<14}{'n/a':>8}"
@@ -47,12 +35,14 @@ def main() -> None:
     args = parse_args()
     with exit_on_user_error():
         from mmseg.evaluation import compare_tests
+        from mmseg.utils.whole_files import holds_other_json
 
         if args.json:
             make_folder(args.json.parent, "--json")
             if args.json.is_dir():
                 raise UserError(f"--json: got the folder {args.json}, expected a file")
-            check_earlier(args.json)
+            if holds_other_json(args.json, {"AP", "Dice"}):
+                raise UserError(f"--json: {args.json}: is there and holds something else than a comparison; choose another file")
         found = compare_tests(args.first, args.second, args.samples, args.seed)
         if unknown := [score for score in args.scores if score not in found]:
             raise UserError(f"--scores: got {unknown[0]!r}, expected any of {', '.join(found)}")

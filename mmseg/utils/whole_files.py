@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["UNFINISHED", "flush_folder", "whole_file"]
+__all__ = ["UNFINISHED", "flush_folder", "holds_other_json", "whole_file"]
 
 UNFINISHED = ".part"
 """Suffix of a file that is not yet whole; a later run overwrites it."""
@@ -35,6 +36,17 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             unfinished.unlink(missing_ok=True)
+
+
+def holds_other_json(path: str | Path, keys: set[str]) -> bool:
+    """Whether a file is there that would be lost: neither empty nor a JSON object with these keys at its top."""
+    path = Path(path)
+    if not path.exists():
+        return False
+    try:
+        return path.stat().st_size > 0 and not keys <= set(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError, RecursionError):
+        return True
 
 
 def flush_folder(folder: Path) -> None:

@@ -23,6 +23,7 @@ from mmseg.engine.preflight.splits import find_splits
 from mmseg.engine.preflight.step import step_findings, trial_findings
 from mmseg.utils.errors import UserError
 from mmseg.utils.paths import home_path
+from mmseg.utils.whole_files import holds_other_json
 
 __all__ = ["check_report_file", "check_start", "preflight", "report"]
 
@@ -87,14 +88,7 @@ def _all_but_training(config: Config, loaders: Sequence[str], read: bool, said: 
 
 def check_report_file(path: str | Path) -> None:
     """Raise a UserError where a file is there that is no earlier report: it would be lost."""
-    path = Path(path)
-    if not path.exists():
-        return
-    try:
-        earlier = path.stat().st_size == 0 or {"exit_code", "findings"} <= set(json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError, RecursionError):
-        earlier = False
-    if not earlier:
+    if holds_other_json(path, {"exit_code", "findings"}):
         raise UserError(f"{path}: is there and holds something else than findings; choose another file by --json")
 
 
