@@ -205,13 +205,14 @@ def write_table(out_dir: str | Path, names: Sequence[str], failed: Sequence[str]
         if earlier is None:
             return None
         named_now, left_out = set(names), set(failed)
-        now = {_photograph(_report(Path(out_dir, f"{name}.json"))) for name in names} - {None}
+        renamed = set(earlier) - named_now  # perhaps; mostly there are none, and nothing need be read twice
+        now = {_photograph(_report(Path(out_dir, f"{name}.json"))) for name in names if renamed} - {None}
         with whole_file(path) as part, part.open("w", newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             writer = csv.writer(file)
             writer.writerow(_COLUMNS)
             for name in dict.fromkeys([*earlier, *names]):
                 report: Any = {} if name in left_out else _report(Path(out_dir, f"{name}.json"))
-                if name not in named_now and _photograph(report) in now:
+                if name in renamed and _photograph(report) in now:
                     continue
                 for lesion, of_it in report["lesions"].items() if _is_result(report) else ():
                     made_by = [(report.get("thresholds") or {}).get(lesion), _settings(report)]
