@@ -23,7 +23,7 @@ from mmseg.utils.errors import UserError
 from mmseg.utils.memory import available_memory
 from mmseg.utils.paths import home_path, make_folder
 
-__all__ = ["ResidentDataset"]
+__all__ = ["ResidentDataset", "free_places"]
 
 CACHES = ("auto", "device", "host", "disk")
 SHARE = 0.5
@@ -120,14 +120,20 @@ def _decode_all(dataset: LesionDataset, num_threads: int) -> Iterator[Sample]:
     print(flush=True)
 
 
+def free_places() -> list[tuple[str, float]]:
+    """Where ``cache='auto'`` looks for room, in its order, and the bytes that are free there."""
+    device = default_device()
+    host = available_memory() / get_world_size()  # each chooses for itself, and most share a machine
+    if device.type == "cpu":
+        return [("host", host)]
+    return [("device", free_memory(device)), ("host", host / 2)]  # pinned blocks are rounded up to a power of two
+
+
 def _choose(first: Sample, count: int) -> tuple[str, str]:
     """Where so many samples like the first one fit, and why."""
     need = count * (first.image.numel() + first.masks.numel())
-    device = default_device()
-    places = [("device", free_memory(device))] if device.type != "cpu" else []
-    host = available_memory() / get_world_size()  # each chooses for itself, and most share a machine
     told = []
-    for name, free in [*places, ("host", host / 2 if places else host)]:  # pinned blocks are rounded up to a power of two
+    for name, free in free_places():
         told.append(f"{need / 2**30:.2f} GiB of {free / 2**30:.1f} GiB free on the {name}")
         if need <= SHARE * free:
             return name, told[-1]

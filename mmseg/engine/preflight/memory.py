@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.config import Config
 
-from mmseg.datasets.resident import SHARE
+from mmseg.datasets.resident import SHARE, free_places
 from mmseg.datasets.sample_store import DiskStore
 from mmseg.engine.preflight.disk import existing
 from mmseg.engine.preflight.finding import ERROR, WARNING, Finding
@@ -103,7 +102,7 @@ def memory_findings(splits: list[Split], free: int | None = None) -> Iterator[Fi
             continue
         cache = "host" if split.cache == "device" and device.type == "cpu" else split.cache
         if cache == "auto":
-            if _fits_into_memory(split, device):
+            if any(_resident_bytes(split) <= SHARE * room for _, room in free_places()):
                 continue
             cache = "disk"  # which is what is left, and is not looked at when it is chosen
         needed = _resident_bytes(split, pinned=cache == "host" and device.type == "cuda")
@@ -125,12 +124,6 @@ def memory_findings(splits: list[Split], free: int | None = None) -> Iterator[Fi
                 WARNING, split.where, f"{room / 2**30:.1f} GiB {place}",
                 f"{needed / 2**30:.1f} GiB for {len(split.dataset)} images at {size[0]}x{size[1]}", fix,
             )
-
-
-def _fits_into_memory(split: Split, device: torch.device) -> bool:
-    """Whether cache='auto' finds room on the GPU or on the host."""
-    rooms = [available_memory()] if device.type == "cpu" else [free_memory(device), available_memory() / 2]
-    return _resident_bytes(split) <= SHARE * max(rooms)
 
 
 def _is_stored(split: Split, cache_dir: Path) -> bool:

@@ -196,7 +196,7 @@ class TestMemory:
         assert not folder.parent.exists(), "a check makes nothing"
         resident["cache"] = "auto"  # which takes the disk where nothing else has room
         assert list(memory_findings(find_splits(config)[0], needed - 1)) == []
-        monkeypatch.setattr(memory, "available_memory", lambda: needed)
+        monkeypatch.setattr("mmseg.datasets.resident.available_memory", lambda: needed)
         assert len(list(memory_findings(find_splits(config)[0], needed - 1))) == 1
         monkeypatch.undo()
         resident["cache"] = "disk"
