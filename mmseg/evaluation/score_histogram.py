@@ -97,7 +97,9 @@ class ScoreHistogram:
         keys, counts = torch.unique(keys[~zeros], return_counts=True)
         there = number.nonzero().flatten()
         found.keys, found.counts = torch.cat([there.to(torch.int32), keys]), torch.cat([number[there], counts])
-        found.unresolved[0], found.unresolved[1] = (total - lesion) * ~split, lesion * ~split
+        torch.sub(total, lesion, out=found.unresolved[0])
+        found.unresolved[1] = lesion
+        found.unresolved.masked_fill_(split, 0)
         return found
 
     def add(self, other: ScoreHistogram) -> None:
@@ -129,7 +131,8 @@ class ScoreHistogram:
         resolved = torch.stack([self.counts * (1 - (self.keys & 1)), self.counts * (self.keys & 1)])
         first = torch.searchsorted(self.keys, self.thresholds * 2 + 2)
         resolved_below = torch.nn.functional.pad(resolved.cumsum(1), (1, 0))[:, first]
-        above = _above(self.unresolved)[:, _bins(self.thresholds)] + resolved.sum(1, keepdim=True) - resolved_below
+        above = [self.unresolved[:, lower + 1:].sum(1) for lower in _bins(self.thresholds).tolist()]  # few: no sum over all bins
+        above = torch.stack(above, 1) + resolved.sum(1, keepdim=True) - resolved_below
         return torch.stack([above[1], above.sum(0)], dim=1).cpu().numpy()
 
     def best_dice(self) -> tuple[float, float] | None:
@@ -216,7 +219,7 @@ class ScoreHistogram:
 
 def _above(counts: Tensor) -> Tensor:
     """How many lie in the bins above each one; ``(..., BINS)``."""
-    return counts.sum(-1, keepdim=True) - counts.cumsum(-1)
+    return counts.cumsum(-1).neg_().add_(counts.sum(-1, keepdim=True))
 
 
 def _bits(probabilities: Tensor) -> Tensor:
