@@ -108,6 +108,7 @@ def test_command_line(benchmark: ModuleType, tmp_path: Path, capsys: pytest.Capt
         assert f"{name:<8}{written[name]['dice']:>8.4f}" in printed
 
 
+@pytest.mark.slow
 def test_colour_alone_does_badly_on_the_default_data(benchmark: ModuleType, tmp_path: Path) -> None:
     make_dataset(tmp_path / "data", 0, 8)
     best = benchmark.score_split(benchmark._read(tmp_path / "data", "test"))

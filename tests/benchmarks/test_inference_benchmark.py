@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
+import runpy
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -64,7 +63,12 @@ def test_it_runs(
     assert list(json.loads(record.read_text())["network"]["seconds"]) == ["plain", "float32", "default"]
 
 
-def test_a_data_set_that_is_not_there_is_told_in_one_line(repo: Path, tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, str(repo / "benchmarks/inference.py")], capture_output=True, text=True, check=False,
-                          env=os.environ | {"IDRID_ROOT": str(tmp_path)})
-    assert done.returncode == 2 and done.stderr.startswith("error: IDRiD (test): no images") and "Traceback" not in done.stderr
+def test_a_data_set_that_is_not_there_is_told_in_one_line(
+    benchmark: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("IDRID_ROOT", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["inference.py"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(benchmark.__file__), run_name="__main__")
+    error = capsys.readouterr().err
+    assert ended.value.code == 2 and error.startswith("error: IDRiD (test): no images") and "Traceback" not in error

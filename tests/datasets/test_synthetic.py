@@ -164,6 +164,7 @@ def test_masks_are_those_of_the_contents(eyes: list) -> None:
         assert all(mask.dtype == bool and mask.shape == (480, 720) and mask.any() for mask in masks.values())
 
 
+@pytest.mark.slow
 def test_lesion_sizes_and_shares_are_those_of_idrid() -> None:
     shares: dict[str, list[float]] = {kind: [] for kind in LESIONS}
     widths: dict[str, list[float]] = {kind: [] for kind in LESIONS}

@@ -127,6 +127,7 @@ class TestEverythingThatIsState:
         assert logged(resumed) == logged(whole)[3:]
         assert len(logged(resumed)) == 3
 
+    @pytest.mark.slow
     def test_without_the_window_the_means_differ(
         self, both: Callable[..., tuple[Path, Path]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -148,6 +149,7 @@ class TestEverythingThatIsState:
         assert state_differences(resumed / "iter_6.pth", whole / "iter_6.pth") == []
         assert logged(resumed) == logged(whole)[3:]
 
+    @pytest.mark.slow
     def test_averaged_weights_that_are_not_resumed_are_found(
         self, both: Callable[..., tuple[Path, Path]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -163,7 +165,7 @@ class TestEverythingThatIsState:
         assert found
         assert all(d.startswith(("state_dict", "averaged_steps")) for d in found)
 
-    @pytest.mark.parametrize("kept", [True, False])
+    @pytest.mark.parametrize("kept", [True, pytest.param(False, marks=pytest.mark.slow)])
     def test_validation_between(
         self, both: Callable[..., tuple[Path, Path]], monkeypatch: pytest.MonkeyPatch, kept: bool
     ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import logging
 import os
@@ -40,15 +41,27 @@ def victim(tmp_path: Path) -> Path:
     return tmp_path / "victim"
 
 
+@pytest.fixture(scope="module")
+def content(trained: Path) -> dict[str, Any]:
+    """What a checkpoint holds; read only."""
+    return read_checkpoint(trained)
+
+
+@pytest.fixture
+def checkpoint(content: dict[str, Any]) -> dict[str, Any]:
+    """What a published checkpoint holds, to be changed: without the optimiser's state, two thirds of its tensors."""
+    return dict(state_dict=dict(content["state_dict"]), meta=copy.deepcopy(content["meta"]))
+
+
 @pytest.fixture(params=["zip", "before 1.6", "pickle"])
-def crafted(request: pytest.FixtureRequest, trained: Path, tmp_path: Path, victim: Path) -> Path:
+def crafted(request: pytest.FixtureRequest, content: dict[str, Any], tmp_path: Path, victim: Path) -> Path:
     """A whole checkpoint with one more entry, in each of torch's formats."""
     path = tmp_path / "crafted.pth"
-    content = read_checkpoint(trained) | dict(extra=Payload(victim))
+    harmful = content | dict(extra=Payload(victim))
     if request.param == "pickle":
-        path.write_bytes(pickle.dumps(content))
+        path.write_bytes(pickle.dumps(harmful))
     else:
-        torch.save(content, path, _use_new_zipfile_serialization=request.param == "zip")
+        torch.save(harmful, path, _use_new_zipfile_serialization=request.param == "zip")
     return path
 
 
@@ -112,10 +125,9 @@ def test_the_crafted_file_does_what_it_is_accused_of(crafted: Path, victim: Path
 @pytest.mark.parametrize("name", ["os.mkdir", "pathlib.Path.touch", "mmengine.runner.load_checkpoint", "torch.load"])
 @pytest.mark.parametrize("place", ["model", "backbone", "norm_cfg", "init_cfg"])
 def test_a_configuration_inside_cannot_name_what_to_call(
-    name: str, place: str, trained: Path, victim: Path, tmp_path: Path
+    name: str, place: str, checkpoint: dict[str, Any], victim: Path, tmp_path: Path
 ) -> None:
     """mmengine's registries import a dotted name and call it with the other keys."""
-    checkpoint = read_checkpoint(trained)
     config = json.loads(checkpoint["meta"]["config_json"])
     order = dict(type=name, path=str(victim))
     inner = dict(model=config, backbone=config["model"], norm_cfg=config["model"]["backbone"], init_cfg=config["model"])[place]
@@ -129,12 +141,11 @@ def test_a_configuration_inside_cannot_name_what_to_call(
 
 @pytest.mark.parametrize("name", ["a.yaml", "a.pkl", "http://localhost/a.yaml", "missing.json", "missing.npy"])
 def test_weights_of_classes_are_read_from_plain_files_alone(
-    name: str, trained: Path, victim: Path, tmp_path: Path
+    name: str, checkpoint: dict[str, Any], victim: Path, tmp_path: Path
 ) -> None:
     """mmengine's reader of YAML calls what a file names, and it takes addresses, too."""
     (tmp_path / "a.yaml").write_text(f"!!python/object/apply:os.mkdir [{str(victim)!r}]")
     (tmp_path / "a.pkl").write_bytes(pickle.dumps(Payload(victim)))
-    checkpoint = read_checkpoint(trained)
     config = json.loads(checkpoint["meta"]["config_json"])
     path = name if "/" in name else str(tmp_path / name)
     config["model"]["decode_head"][0]["loss_decode"] = dict(type="CrossEntropyLoss", class_weight=path)
@@ -151,8 +162,7 @@ HIDDEN = dict(
 
 
 @pytest.mark.parametrize("place", ["act_cfg", "norm_cfg", "conv_cfg", "backbone", "train_transforms"])
-def test_a_type_under_another_key_is_not_called(place: str, trained: Path, victim: Path, tmp_path: Path) -> None:
-    checkpoint = read_checkpoint(trained)
+def test_a_type_under_another_key_is_not_called(place: str, checkpoint: dict[str, Any], victim: Path, tmp_path: Path) -> None:
     config = json.loads(checkpoint["meta"]["config_json"])
     order = HIDDEN | dict(padding=str(victim))
     if place == "train_transforms":
@@ -178,12 +188,11 @@ def test_that_layer_would_call_it(victim: Path) -> None:
 
 
 def test_a_transforms_name_is_no_layers(
-    trained: Path, victim: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    checkpoint: dict[str, Any], victim: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Known in one registry, it is looked for in another, and then among modules."""
     (tmp_path / "BatchRandomAffine.py").write_text(f"import os; os.mkdir({str(victim)!r})")
     monkeypatch.syspath_prepend(str(tmp_path))
-    checkpoint = read_checkpoint(trained)
     config = json.loads(checkpoint["meta"]["config_json"])
     config["model"]["backbone"]["norm_cfg"] = dict(type="BatchRandomAffine")
     checkpoint["meta"]["config_json"] = json.dumps(config)
@@ -193,8 +202,7 @@ def test_a_transforms_name_is_no_layers(
     assert not victim.exists()
 
 
-def test_initialisers_are_not_built_and_may_be_named(trained: Path, tmp_path: Path) -> None:
-    checkpoint = read_checkpoint(trained)
+def test_initialisers_are_not_built_and_may_be_named(checkpoint: dict[str, Any], tmp_path: Path) -> None:
     config = json.loads(checkpoint["meta"]["config_json"])
     first = dict(type="Pretrained", checkpoint="none.pth")
     config["model"]["decode_head"][1]["shallow_init_cfg"] = first
@@ -207,7 +215,7 @@ def test_initialisers_are_not_built_and_may_be_named(trained: Path, tmp_path: Pa
 
 @pytest.mark.parametrize("place", ["model", "backbone", "norm_cfg", "data_preprocessor", "randomness", "visualizer", "_scope_"])
 def test_modules_of_a_name_are_not_imported(
-    place: str, trained: Path, victim: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: str, checkpoint: dict[str, Any], victim: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """mmengine takes a bare ``type`` for a module where no class has this name, and a scope for a package."""
     for name in ("stranger_module", "stranger_scope.registry"):
@@ -215,7 +223,6 @@ def test_modules_of_a_name_are_not_imported(
         path.parent.mkdir(exist_ok=True)
         path.write_text(f"import os; os.mkdir({str(victim)!r})")
     monkeypatch.syspath_prepend(str(tmp_path))
-    checkpoint = read_checkpoint(trained)
     config = json.loads(checkpoint["meta"]["config_json"])
     foreign = dict(type="stranger_module")
     if place in ("model", "data_preprocessor", "randomness", "visualizer"):
@@ -237,8 +244,7 @@ def test_modules_of_a_name_are_not_imported(
     ("test_dataloader.dataset.size", [60000, 60000], "expected at most 134 million pixels"),
     ("model.test_cfg.flips", ["horizontal"] * 1000, "test_cfg.flips: got 1000, of which some are the same"),
 ])
-def test_sizes_that_fill_the_memory(place: str, value: Any, message: str, trained: Path, tmp_path: Path) -> None:
-    checkpoint = read_checkpoint(trained)
+def test_sizes_that_fill_the_memory(place: str, value: Any, message: str, checkpoint: dict[str, Any], tmp_path: Path) -> None:
     config = json.loads(checkpoint["meta"]["config_json"])
     *keys, last = place.split(".")
     inner = config
@@ -251,15 +257,13 @@ def test_sizes_that_fill_the_memory(place: str, value: Any, message: str, traine
         init_model(None, tmp_path / "a.pth")
 
 
-def test_parts_of_parts(trained: Path, tmp_path: Path) -> None:
+def test_parts_of_parts(checkpoint: dict[str, Any], tmp_path: Path) -> None:
     """A kilobyte that holds 10 to the power of 30 parts, by references, is refused before anybody writes them out."""
     nested: list[Any] = ["x"] * 10
     for _ in range(30):
         nested = [nested] * 10
     for key in ("thresholds", "metrics"):
-        checkpoint = read_checkpoint(trained)
-        checkpoint["meta"][key] = {"MA": nested}
-        torch.save(checkpoint, tmp_path / "a.pth")
+        torch.save(checkpoint | dict(meta=checkpoint["meta"] | {key: {"MA": nested}}), tmp_path / "a.pth")
         with pytest.raises(UserError, match="'meta' holds more than 1,000,000 parts"):
             init_model(None, tmp_path / "a.pth")
 
@@ -268,10 +272,10 @@ def test_parts_of_parts(trained: Path, tmp_path: Path) -> None:
     torch.as_strided(torch.zeros(1), (10**10,), (0,)), torch.eye(3).to_sparse(),
     torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.quint8),
 ], ids=["larger than its file", "sparse", "quantised"])
-def test_tensors_that_are_more_than_what_is_stored(tensor: torch.Tensor, trained: Path, tmp_path: Path) -> None:
-    checkpoint = read_checkpoint(trained)
-    checkpoint["state_dict"]["extra"] = tensor
-    for content in (checkpoint, checkpoint["state_dict"], {**read_checkpoint(trained), "raw_state_dict": {"extra": tensor}}):
+def test_tensors_that_are_more_than_what_is_stored(tensor: torch.Tensor, checkpoint: dict[str, Any], tmp_path: Path) -> None:
+    weights = checkpoint["state_dict"]
+    spoiled = weights | {"extra": tensor}
+    for content in (checkpoint | {"state_dict": spoiled}, spoiled, checkpoint | {"raw_state_dict": {"extra": tensor}}):
         torch.save(content, tmp_path / "a.pth")
         with pytest.raises(UserError, match=r"a\.pth: "):
             read_checkpoint(tmp_path / "a.pth")
@@ -281,8 +285,7 @@ def test_tensors_that_are_more_than_what_is_stored(tensor: torch.Tensor, trained
     ("classes", ["MA", "MA", "EX", "SE"]), ("classes", ["M\nA", "HE", "EX", "SE"]),
     ("classes", [1, 2, 3, 4]), ("classes", 4), ("palette", [[0, 0, 300]] * 4), ("palette", [[0, 0, 0]] * 3), ("palette", "red"),
 ])
-def test_names_that_become_files(key: str, wrong: Any, trained: Path, tmp_path: Path) -> None:
-    checkpoint = read_checkpoint(trained)
+def test_names_that_become_files(key: str, wrong: Any, checkpoint: dict[str, Any], tmp_path: Path) -> None:
     checkpoint["meta"][key] = wrong
     write_checkpoint(checkpoint, tmp_path / "a.pth")
     with pytest.raises(UserError, match="classes and palette: got "):
@@ -305,25 +308,23 @@ def test_a_configuration_inside_that_is_none(text: Any) -> None:
 
 
 def test_the_text_that_mmengine_would_execute_is_not(
-    trained: Path, victim: Path, run_config: MakeConfig, tmp_path: Path
+    content: dict[str, Any], victim: Path, run_config: MakeConfig, tmp_path: Path
 ) -> None:
     """mmengine executes ``meta['config']`` when it resumes."""
-    checkpoint = read_checkpoint(trained)
-    checkpoint["meta"]["config"] = f"import os; os.mkdir({str(victim)!r})"
-    write_checkpoint(checkpoint, tmp_path / "latest.pth")
+    harmful = content["meta"] | dict(config=f"import os; os.mkdir({str(victim)!r})")
+    write_checkpoint(content | dict(meta=harmful), tmp_path / "latest.pth")
     init_model(None, tmp_path / "latest.pth")
     train(run_config(tmp_path, resume=True, train_cfg__max_iters=5))
     assert not victim.exists()
 
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["torch 1.6 on", "before 1.6"])
-def test_checkpoints_of_mmcv_0_are_read(zipped: bool, trained: Path, run_config: MakeConfig, tmp_path: Path) -> None:
+def test_checkpoints_of_mmcv_0_are_read(zipped: bool, content: dict[str, Any], run_config: MakeConfig, tmp_path: Path) -> None:
     """Their keys, as mmcv's ``save_checkpoint`` wrote them, and a prefix of DataParallel."""
-    mine = read_checkpoint(trained)
     old = dict(
         meta=dict(epoch=3, iter=40000, mmcv_version="1.3.9", time="Mon", CLASSES=("MA", "HE"), config="x = 1", hook_msgs={}),
-        state_dict=OrderedDict((f"module.{name}", tensor) for name, tensor in mine["state_dict"].items()),
-        optimizer=mine["optimizer"],
+        state_dict=OrderedDict((f"module.{name}", tensor) for name, tensor in content["state_dict"].items()),
+        optimizer=content["optimizer"],
     )
     path = tmp_path / "old.pth"
     torch.save(old, path, _use_new_zipfile_serialization=zipped)
@@ -331,6 +332,6 @@ def test_checkpoints_of_mmcv_0_are_read(zipped: bool, trained: Path, run_config:
     config = run_config(
         tmp_path, load_from=str(path), train_cfg__max_iters=1, param_scheduler=[], optim_wrapper__optimizer__lr=0.0)
     weights = train(config).model.state_dict()
-    assert all(torch.equal(weights[name], tensor) for name, tensor in mine["state_dict"].items() if name.endswith("weight"))
+    assert all(torch.equal(weights[name], tensor) for name, tensor in content["state_dict"].items() if name.endswith("weight"))
     with pytest.raises(UserError, match=r"old\.pth: holds no .*cannot be resumed.*--load-from"):
         train(run_config(tmp_path, load_from=str(path), resume=True))

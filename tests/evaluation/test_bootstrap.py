@@ -49,8 +49,8 @@ def exact(pairs: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
 
 def test_against_loops() -> None:
     pairs = images()
-    found = bootstrap_intervals(kept(pairs), CLASSES, exact(pairs), samples=300, seed=3)
-    draws = np.random.RandomState(3).multinomial(len(pairs), np.full(len(pairs), 1 / len(pairs)), 300)
+    found = bootstrap_intervals(kept(pairs), CLASSES, exact(pairs), samples=100, seed=3)
+    draws = np.random.RandomState(3).multinomial(len(pairs), np.full(len(pairs), 1 / len(pairs)), 100)
     precisions, dices = [], []
     for counts in draws:
         chosen = [pair for pair, n in zip(pairs, counts, strict=True) for _ in range(n)]

@@ -60,8 +60,8 @@ def pixels(pairs: Images, channel: int) -> tuple[np.ndarray, np.ndarray]:
 
 def test_against_loops(dull: Path, sharp: Path) -> None:
     pairs = [images(0.0), images(0.3)]
-    found = compare_tests(dull, sharp, samples=60, seed=3)
-    draws = np.random.RandomState(3).multinomial(10, np.full(10, 0.1), 60)
+    found = compare_tests(dull, sharp, samples=40, seed=3)
+    draws = np.random.RandomState(3).multinomial(10, np.full(10, 0.1), 40)
     for score, literal, tolerance in (("AP", average_precision_score, 5e-3), ("Dice", lambda t, p: f1_score(t, p > 0.5), 1e-9)):
         differences = np.array([[
             np.subtract(*(literal(*pixels([p for p, n in zip(of, counts, strict=True) for _ in range(n)], c))

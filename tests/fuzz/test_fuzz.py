@@ -25,7 +25,7 @@ def held(name: str, count: int, folder: Path) -> None:
 
 @pytest.mark.parametrize("name", SURFACES)
 def test_a_few_inputs(name: str, tmp_path: Path) -> None:
-    held(name, 40 if name == "command" else 150, tmp_path)
+    held(name, 16 if name == "command" else 60, tmp_path)
 
 
 @pytest.mark.slow
