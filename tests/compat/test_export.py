@@ -343,8 +343,8 @@ class TestTools:
         asked: list[Any] = []
 
         def write(model: BaseSegmentor, *arguments: Any, **options: Any) -> dict[str, Any]:
-            asked.extend(arguments)
-            arguments[0].mkdir()
+            asked[:] = arguments
+            arguments[0].mkdir(exist_ok=True)
             return {"onnx": exported}
 
         monkeypatch.setattr("mmseg.compat.export.export_model", write)
@@ -358,6 +358,8 @@ class TestTools:
         said = capsys.readouterr().out.splitlines()
         assert said[-1] == f"model card  {tmp_path / 'out/eye.md'}, {tmp_path / 'out/eye.json'}"
         assert said[-2].startswith(exported["path"]) and "at 1 sizes" in said[-2]
+        run_tool(repo, monkeypatch, checkpoint, "--out-dir", tmp_path / "out", "--no-preprocessing")
+        assert asked == [tmp_path / "out", "small", list(FORMATS), False, OPSET]
 
     @pytest.mark.slow
     def test_export_whole(self, repo: Path, speckled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

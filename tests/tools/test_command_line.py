@@ -407,6 +407,11 @@ class TestRuns:
             assert f"error: --json: {path}: is there and holds something else than a comparison" in capsys.readouterr().err
             assert path.read_bytes() == before
         assert call("compare_tests.py", home / "out", home) == 2
+        capsys.readouterr()
+        assert call("compare_tests.py", home / "out", home / "out", "--scores", "IoU", "precision") == 0
+        assert re.findall(r"(?m)^(\w+), percent", capsys.readouterr().out) == ["IoU", "precision"]
+        assert call("compare_tests.py", home / "out", home / "out", "--scores", "iou") == 2
+        assert "error: --scores: got 'iou', expected any of " in capsys.readouterr().err
         assert f"metrics     {home / 'out/metrics.json'}" in printed
         assert printed.count("AUPR11") == 1
         assert f"--predictions {home / 'p'} --out" in (home / "out/report.html").read_text()
