@@ -90,6 +90,8 @@ def _score_table(scores: dict, details: dict) -> str:
         f"(seed {details['bootstrap']['seed']}); none for what one image alone holds.",
         details.get("note") or "AUPR11 rewards silence (see docs/metrics.md): judge by AP and Dice.",
     ]
+    if trained := details.get("trained_on"):
+        notes.insert(0, f"THE MODEL WAS TRAINED ON {trained} OF THESE IMAGES: these scores say nothing of other images.")
     if details["absent"]:
         notes.append(f"n/a: no true pixel of {', '.join(details['absent'])} in this set; left out of the mean.")
     notes += [f"{name}: {reason}." for name, reason in details["null"].items()]

@@ -225,6 +225,6 @@ def test_the_nearest_thresholds_go_first(
     model.test_cfg = {"thresholds": of_model} if of_model else {}
     metric = LesionMetric(thresholds=of_metric)
     metric.dataset_meta = dict(classes=LESIONS)
-    runner = SimpleNamespace(bare_model=model, test_evaluator=SimpleNamespace(metrics=[metric]))
+    runner = SimpleNamespace(cfg={}, bare_model=model, test_evaluator=SimpleNamespace(metrics=[metric]))
     ReportHook("unused").after_load_checkpoint(runner, dict(meta=dict(thresholds=dict.fromkeys(LESIONS, 0.1))))
     assert [metric.thresholds[lesion] for lesion in LESIONS] == expected

@@ -10,7 +10,9 @@ from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import Hook
 
 from mmseg.datasets.leaves import summarise_datasets
+from mmseg.engine.checkpoint import embedded_config
 from mmseg.engine.dataset_info import working_size
+from mmseg.engine.trained_images import trained_images
 from mmseg.evaluation import LesionMetric
 from mmseg.registry import HOOKS
 from mmseg.utils.digests import file_sha256
@@ -34,9 +36,17 @@ class ReportHook(Hook):
     def __init__(self, out_dir: str, command: str = "") -> None:
         self.out_dir, self.command = out_dir, command
         self._pictures = ReportPictures()
+        self._trained: list[str] = []
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
-        """Thresholds of the metric go before those of the model."""
+        """Thresholds of the metric go before those of the model. Scores on images that it was trained on mean nothing."""
+        self._trained, chosen = trained_images(embedded_config(checkpoint, "the checkpoint") or {}, runner.cfg)
+        if self._trained:
+            runner.logger.warning(
+                f"test_dataloader.dataset: got {len(self._trained)} images that the model was trained on, such as "
+                f"{Path(self._trained[0]).name}, expected others: their scores mean nothing. Trained on was {chosen}; choose "
+                "what it has not seen"
+            )
         stored = checkpoint.get("meta", {}).get("thresholds")
         for metric in runner.test_evaluator.metrics:
             if isinstance(metric, LesionMetric):
@@ -48,7 +58,7 @@ class ReportHook(Hook):
         file, test_set = runner.cfg.get("load_from"), summarise_datasets(runner.cfg.test_dataloader.dataset)
         for metric in runner.test_evaluator.metrics:
             if isinstance(metric, LesionMetric):
-                metric.about = dict(test_set=test_set, prediction=_prediction(runner), **(
+                metric.about = dict(test_set=test_set, trained_on=len(self._trained), prediction=_prediction(runner), **(
                     dict(checkpoint=f"{Path(file).name}, SHA-256 {file_sha256(file)}") if file else {}))
 
     def after_test_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:

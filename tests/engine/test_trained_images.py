@@ -1,0 +1,60 @@
+"""Tests on images that a model was trained on are found, whatever chose them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from comparing import log
+from mmengine.config import Config
+
+from mmseg.apis import build_tester, register_all_modules
+from mmseg.engine.trained_images import trained_images
+
+
+def config_of(root: Path, train: dict[str, Any], test: dict[str, Any]) -> Config:
+    register_all_modules()
+    data = dict(type="SyntheticFundusDataset", data_root=str(root))
+    return Config(dict(
+        train_dataloader=dict(dataset=dict(type="ResidentDataset", dataset={**data, "split": "train", **train})),
+        test_dataloader=dict(dataset={**data, "split": "train", "test_mode": True, **test})))
+
+
+@pytest.mark.parametrize(("train", "test", "shared"), [
+    (dict(fold=0, num_folds=2), dict(fold=0, num_folds=2, held_out=True), 0),
+    (dict(fold=1, num_folds=2), dict(fold=0, num_folds=2, held_out=True), 2),
+    (dict(fold=0, num_folds=2, fold_seed=1), dict(fold=0, num_folds=2, held_out=True, fold_seed=1), 0),
+    ({}, {}, 4), ({}, dict(split="test"), 0), (dict(split="test"), dict(split="test"), 3),
+])
+def test_folds_and_splits(tiny_data: Path, train: dict[str, Any], test: dict[str, Any], shared: int) -> None:
+    config = config_of(tiny_data, train, test)
+    found, chosen = trained_images(config.to_dict(), config)
+    assert len(found) == shared
+    assert chosen == ", ".join(f"{key}={value!r}" for key, value in ({"split": "train"} | train).items() if shared)
+
+
+def test_data_that_the_training_had_elsewhere(tiny_data: Path, tmp_path: Path) -> None:
+    config = config_of(tiny_data, {}, {})
+    written = json.loads(json.dumps(config.to_dict()).replace(str(tiny_data), str(tmp_path / "gone")))
+    assert len(trained_images(written, config)[0]) == 4
+
+
+def test_nothing_is_known(tiny_data: Path, tmp_path: Path) -> None:
+    config = config_of(tiny_data, {}, {})
+    for written in ({}, dict(train_dataloader=None), config_of(tiny_data, dict(split="nowhere"), {}).to_dict()):
+        assert trained_images(written, config) == ([], "")
+    assert trained_images(config.to_dict(), config_of(tmp_path / "gone", {}, {})) == ([], "")
+
+
+@pytest.mark.usefixtures("briefly")
+def test_the_report_says_so(run_config: Callable[..., Config], speckled: Path, tmp_path: Path) -> None:
+    for name, split, trained in (("own", "train", 4), ("others", "test", 0)):
+        config = run_config(tmp_path / name, test_dataloader__dataset__split=split, test_evaluator__bootstrap=10)
+        build_tester(config, speckled, tmp_path / name / "out").test()
+        warned = "got 4 images that the model was trained on, such as synthetic_" in log(tmp_path / name)
+        page = (tmp_path / name / "out/report.html").read_text()
+        assert warned is ("THE MODEL WAS TRAINED ON 4 OF THESE IMAGES" in page) is bool(trained)
+        assert json.loads((tmp_path / name / "out/details.json").read_text())["trained_on"] == trained
