@@ -6,6 +6,7 @@ import argparse
 import io
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ if isinstance(sys.stdout, io.TextIOWrapper):
 
 __all__ = [
     "PART_FAILED", "UserError", "add_run_arguments", "exit_on_user_error", "hint", "home_path", "is_first_process",
-    "leave_processes", "make_folder", "options", "prepare_config", "require", "work_dir",
+    "leave_processes", "local_processes", "make_folder", "options", "prepare_config", "require", "work_dir",
 ]
 
 
@@ -30,6 +31,12 @@ PART_FAILED = 3
 
 _RANKS = {"pytorch": "RANK", "slurm": "SLURM_PROCID", "mpi": "OMPI_COMM_WORLD_RANK"}
 """Where a process finds which one it is, by what has started it."""
+
+_LOCAL_RANKS = {"pytorch": "LOCAL_RANK", "slurm": "SLURM_LOCALID", "mpi": "OMPI_COMM_WORLD_LOCAL_RANK"}
+"""And which one of its machine."""
+
+_LOCAL_COUNTS = {"pytorch": "LOCAL_WORLD_SIZE", "slurm": "SLURM_NTASKS_PER_NODE", "mpi": "OMPI_COMM_WORLD_LOCAL_SIZE"}
+"""And how many there are on its machine."""
 
 _KINDS = (
     ("work_dir", str, "str"), ("load_from", (str, Path), "str"),
@@ -91,10 +98,13 @@ def is_first_process(launcher: str) -> bool:
     Args:
         launcher: of the command line; by 'none' every process is a run of its own, whatever a cluster has set.
     """
-    if launcher == "none":
-        return True
-    ranks = [os.environ.get(name) for name in _RANKS.values()]
-    return next((rank for rank in ranks if rank), "0") == "0"
+    return launcher == "none" or (os.environ.get(_RANKS[launcher]) or "0") == "0"
+
+
+def local_processes(launcher: str) -> int:
+    """How many processes of a job share this machine, as far as its launcher tells."""
+    told = "" if launcher == "none" else os.environ.get(_LOCAL_COUNTS[launcher], "")
+    return int(told) if told.isdecimal() else 1
 
 
 def require(config: Any, *keys: str) -> None:
@@ -120,8 +130,12 @@ def prepare_config(args: argparse.Namespace, *needs: str) -> Any:
         raise UserError(f"--launcher {args.launcher}: {_RANKS[args.launcher]} is not set, so that this process was not started "
                         "by it; use tools/dist_train.sh or tools/slurm_train.sh, which give the option themselves")
     config.launcher = args.launcher
-    own = [os.environ.get(name) for name in ("SLURM_LOCALID", "OMPI_COMM_WORLD_LOCAL_RANK")] if args.launcher != "none" else []
-    os.environ.setdefault("LOCAL_RANK", next(filter(None, own), str(args.local_rank)))
+    own = "" if args.launcher == "none" else os.environ.get(_LOCAL_RANKS[args.launcher], "")  # a job of one may lie in another's
+    os.environ.setdefault("LOCAL_RANK", own or str(args.local_rank))
+    if args.launcher == "slurm" and "MASTER_ADDR" not in os.environ and shutil.which("scontrol") is None:
+        raise UserError("--launcher slurm: got neither MASTER_ADDR nor scontrol, which tells the first machine's name; expected "
+                        "one, in a container, too: before srun, export "
+                        'MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)')
     config.work_dir = work_dir(args.work_dir, config, args.config)
     return config
 

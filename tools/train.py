@@ -15,6 +15,7 @@ from _cli import (
     hint,
     is_first_process,
     leave_processes,
+    local_processes,
     options,
     prepare_config,
 )
@@ -44,13 +45,13 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def check(config: Any) -> None:
-    """Raise a UserError with everything that is wrong, and show the warnings."""
+def check(config: Any, processes: int) -> None:
+    """Raise a UserError with everything that is wrong, and show the warnings; of so many processes on this machine."""
     from mmseg.apis import register_all_modules
     from mmseg.engine.preflight import check_start
 
     register_all_modules()
-    for finding in check_start(config):
+    for finding in check_start(config, processes):
         print(f"warning: {finding}", file=sys.stderr)
 
 
@@ -110,7 +111,7 @@ def main() -> None:
             if Path(path).resolve() in removed:
                 raise UserError(f"{path}: is to be loaded, and would be removed by --overwrite; name another --work-dir")
         if not args.no_check and is_first_process(args.launcher):
-            check(config)
+            check(config, local_processes(args.launcher))
 
         from mmseg.apis import build_runner
         from mmseg.engine.hooks import ReplaceRunHook

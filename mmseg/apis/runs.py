@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.dist import is_main_process
 
 from mmseg.apis.init import register_all_modules
 from mmseg.apis.predictions import lesion_evaluator
@@ -67,7 +66,7 @@ def build_tester(
     missing = [key for key in ("test_dataloader", "test_cfg", "test_evaluator") if config.get(key) is None]
     if missing:
         raise UserError(f"{config.filename or 'config'}: got no {', '.join(missing)}, expected a whole configuration")
-    if is_main_process():
+    if config.get("launcher", "none") == "none":  # of several processes the first has made it
         make_folder(out_dir, "out_dir (--out)")
     config.load_from, config.resume = str(checkpoint), False
     evaluator = lesion_evaluator(config)

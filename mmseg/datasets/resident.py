@@ -120,10 +120,14 @@ def _decode_all(dataset: LesionDataset, num_threads: int) -> Iterator[Sample]:
     print(flush=True)
 
 
-def free_places() -> list[tuple[str, float]]:
-    """Where ``cache='auto'`` looks for room, in its order, and the bytes that are free there."""
+def free_places(processes: int | None = None) -> list[tuple[str, float]]:
+    """Where ``cache='auto'`` looks for room, in its order, and the bytes that are free there.
+
+    Args:
+        processes: that share this machine; by default all of the job.
+    """
     device = default_device()
-    host = available_memory() / get_world_size()  # each chooses for itself, and most share a machine
+    host = available_memory() / (processes or get_world_size())  # each chooses for itself, and most share a machine
     if device.type == "cpu":
         return [("host", host)]
     return [("device", free_memory(device)), ("host", host / 2)]  # pinned blocks are rounded up to a power of two

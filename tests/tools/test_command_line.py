@@ -352,6 +352,8 @@ class TestRuns:
         assert call("train.py", tiny, "--resume", "--cfg-options", *once) == 0
         work_dir = home / "work_dirs/tiny"
         assert f"checkpoint  {work_dir / 'latest.pth'}" in capsys.readouterr().out
+        kept = Config.fromfile(work_dir / "tiny.py")
+        assert (kept.train_cfg.max_iters, kept.resume, kept.load_from) == (1, False, None)
         assert call("test.py", tiny, work_dir / "latest.pth", "--tta", "--show-dir", home / "show", "--cfg-options",
                     "experiment_name=cli_test") == 0
         (results,) = work_dir.glob("test_*_*/metrics.json")
@@ -368,6 +370,7 @@ class TestRuns:
         assert len(list((home / "show").glob("*_overlay.png"))) == 3
         assert f"report      {results.with_name('report.html')}" in (printed := capsys.readouterr().out)
         assert f"metrics     {results}" in printed
+        assert Config.fromfile(work_dir / "tiny.py").to_dict() == kept.to_dict(), "a test leaves the training's config alone"
 
     def test_mirror_images_where_the_config_has_no_test_cfg(
         self, call: Call, home: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch, speckled: Path
@@ -471,7 +474,9 @@ class TestRuns:
         capsys.readouterr()
         table.write_text("somebody else's")
         call("inference.py", *photographs, "--checkpoint", speckled, "--out-dir", home / "out", "--device", "cpu")
-        assert "numbers of all" not in capsys.readouterr().out and table.read_text() == "somebody else's"
+        said = capsys.readouterr()
+        assert "numbers of all" not in said.out and table.read_text() == "somebody else's"
+        assert f"note: {table}: is no table of this program any more, as when a spreadsheet has saved it" in said.err
 
     def test_browse_and_print(self, call: Call, home: Path, tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert call("browse_dataset.py", tiny, "--number", "3") == 0
@@ -611,6 +616,37 @@ def test_a_run_of_its_own_is_the_first_process_whatever_a_cluster_has_set(
     shutil.copy(speckled, home / "w/latest.pth")
     assert call("train.py", tiny, "--work-dir", home / "w") == 2
     assert "holds checkpoints of an earlier run (latest.pth)" in capsys.readouterr().err
+
+
+def test_a_job_within_a_job_goes_by_its_own_launcher(
+    call: Call, home: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """mpirun in a script of Slurm hands on the variables of the script's own task, 0."""
+    for name in ("PROCID", "LOCALID"):
+        monkeypatch.setenv(f"SLURM_{name}", "0")
+    for name, value in (("RANK", 3), ("LOCAL_RANK", 3), ("LOCAL_SIZE", 4)):
+        monkeypatch.setenv(f"OMPI_COMM_WORLD_{name}", str(value))
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    monkeypatch.syspath_prepend(str(TOOLS))
+    import _cli
+
+    assert not _cli.is_first_process("mpi") and _cli.is_first_process("slurm") and _cli.local_processes("mpi") == 4
+    parser = argparse.ArgumentParser()
+    parser.add_argument("config")
+    _cli.add_run_arguments(parser)
+    _cli.prepare_config(parser.parse_args([str(tiny), "--launcher", "mpi"]))
+    assert os.environ.pop("LOCAL_RANK") == "3"
+
+
+def test_slurm_in_a_container_needs_the_first_machines_name(
+    call: Call, home: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """mmengine would take what the shell says of the missing command for an address."""
+    monkeypatch.setenv("SLURM_PROCID", "0")
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert call("train.py", tiny, "--launcher", "slurm", "--work-dir", home / "w") == 2
+    assert "got neither MASTER_ADDR nor scontrol" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("launcher", "variable"), [

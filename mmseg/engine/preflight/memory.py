@@ -57,7 +57,7 @@ def _resident_bytes(split: Split, pinned: bool = False) -> int:
     return len(split.dataset) * sum(1 << (part - 1).bit_length() if pinned and part else part for part in parts)
 
 
-def shm_findings(config: Config, splits: list[Split], free: int | None = None) -> Iterator[Finding]:
+def shm_findings(config: Config, splits: list[Split], free: int | None = None, processes: int = 1) -> Iterator[Finding]:
     """Whether ``/dev/shm`` holds the batches that worker processes prepare ahead; Docker gives 64 MiB.
 
     Workers of the training stay while those of the validation work. Data sets of index maps are not counted.
@@ -66,6 +66,7 @@ def shm_findings(config: Config, splits: list[Split], free: int | None = None) -
         config: its loaders.
         splits: their data sets, which tell the size of a sample.
         free: bytes of ``/dev/shm``; by default asked for.
+        processes: of the job on this machine, each with workers of its own.
     """
     if free is None:
         try:
@@ -80,7 +81,7 @@ def shm_findings(config: Config, splits: list[Split], free: int | None = None) -
             bytes_ahead = workers * ahead * (loader.get("batch_size") or 1) * split.sample_bytes()
             needed[split.loader] = max(needed.get(split.loader, 0), bytes_ahead)
     testing = needed.pop("test_dataloader", 0)
-    most = max(sum(needed.values()), testing)
+    most = max(sum(needed.values()), testing) * processes
     if most > free:
         gigabytes = -(-most // 2**30)
         yield Finding(
@@ -89,12 +90,13 @@ def shm_findings(config: Config, splits: list[Split], free: int | None = None) -
         )
 
 
-def memory_findings(splits: list[Split], free: int | None = None) -> Iterator[Finding]:
+def memory_findings(splits: list[Split], free: int | None = None, processes: int = 1) -> Iterator[Finding]:
     """Whether the images that a ResidentDataset keeps fit where the configuration says: main memory, the GPU's, or a disk.
 
     Args:
         splits: the data sets.
         free: bytes at that place; by default asked for.
+        processes: of the job on this machine, each of which keeps all images in main memory.
     """
     device = default_device()
     for split in splits:
@@ -102,7 +104,7 @@ def memory_findings(splits: list[Split], free: int | None = None) -> Iterator[Fi
             continue
         cache = "host" if split.cache == "device" and device.type == "cpu" else split.cache
         if cache == "auto":
-            if any(_resident_bytes(split) <= SHARE * room for _, room in free_places()):
+            if any(_resident_bytes(split) <= SHARE * room for _, room in free_places(processes)):
                 continue
             cache = "disk"  # which is what is left, and is not looked at when it is chosen
         needed = _resident_bytes(split, pinned=cache == "host" and device.type == "cuda")
@@ -117,12 +119,14 @@ def memory_findings(splits: list[Split], free: int | None = None) -> Iterator[Fi
             place, fix = "of the GPU's memory free", "choose a smaller size, or cache='host' or 'disk'"
         else:
             room = available_memory() if free is None else free
+            needed *= processes
             place, fix = "of main memory free", "choose a smaller size, or cache='disk'"
         if needed > room and not (cache == "disk" and _is_stored(split, folder)):
             size = split.working_size() or (0, 0)
             yield Finding(
                 WARNING, split.where, f"{room / 2**30:.1f} GiB {place}",
-                f"{needed / 2**30:.1f} GiB for {len(split.dataset)} images at {size[0]}x{size[1]}", fix,
+                f"{needed / 2**30:.1f} GiB for {len(split.dataset)} images at {size[0]}x{size[1]}"
+                + (f" in each of {processes} processes" if processes > 1 and cache == "host" else ""), fix,
             )
 
 

@@ -45,10 +45,14 @@ def preflight(config: Config, quick: bool = False) -> list[Finding]:
     return findings
 
 
-def check_start(config: Config) -> list[Finding]:
+def check_start(config: Config, processes: int = 1) -> list[Finding]:
     """What training must know before it starts, in about a second: no image is read that was not read before.
 
     What the run itself will say (no pretrained weights, an odd number of images) is left to it, test images to the test.
+
+    Args:
+        config: with ``work_dir``.
+        processes: of the job that share this machine.
 
     Returns:
         the warnings.
@@ -57,7 +61,7 @@ def check_start(config: Config) -> list[Finding]:
         UserError: with one line an error.
     """
     findings = [finding for finding in environment_findings() if finding.severity != NOTE and finding.where == "device"]
-    findings += _all_but_training(config, ("train_dataloader", "val_dataloader"), read=False, said=False)
+    findings += _all_but_training(config, ("train_dataloader", "val_dataloader"), read=False, said=False, processes=processes)
     errors = [str(finding) for finding in findings if finding.severity == ERROR]
     if errors:
         lines = "\n  ".join(errors)
@@ -65,7 +69,9 @@ def check_start(config: Config) -> list[Finding]:
     return [finding for finding in findings if finding.severity == WARNING]
 
 
-def _all_but_training(config: Config, loaders: Sequence[str], read: bool, said: bool = True) -> list[Finding]:
+def _all_but_training(
+    config: Config, loaders: Sequence[str], read: bool, said: bool = True, processes: int = 1
+) -> list[Finding]:
     """Configuration, parts, disk, data and memory; ``said``: with the warnings that a data set logs by itself."""
     findings = list(config_findings(config))
     wrong = tuple(finding.where for finding in findings if finding.severity == ERROR)
@@ -80,8 +86,8 @@ def _all_but_training(config: Config, loaders: Sequence[str], read: bool, said: 
     splits, of_splits = find_splits(config, loaders, wrong)
     findings += [finding for finding in of_splits if said or finding.severity == ERROR]
     findings += worker_findings(config, splits)
-    findings += shm_findings(config, splits)
-    findings += memory_findings(splits)
+    findings += shm_findings(config, splits, processes=processes)
+    findings += memory_findings(splits, processes=processes)
     findings += data_findings(splits, FileCache(home_path(".cache", "preflight.json")), read)
     return findings
 
