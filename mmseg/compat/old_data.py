@@ -81,6 +81,10 @@ def _dataset(old: Any, role: str, where: str, notes: Notes) -> tuple[dict[str, A
         raise UserError(f"{where}: got {old!r}, expected a data set")
     if not isinstance(old, dict):
         parts = [_dataset(part, role, f"{where}.{i}", notes) for i, part in enumerate(old)]
+        for i, (_, pipeline) in enumerate(parts):
+            if pipeline.of_the_batch() != parts[0][1].of_the_batch():
+                raise UserError(f"{where}.{i}.pipeline: differs from {where}.0.pipeline in more than its size: crops, flips, "
+                                "colours and normalisation are the same for all images of a batch here; make them the same")
         return dict(type="ConcatDataset", datasets=[dataset for dataset, _ in parts]), parts[0][1]
     if old.get("type") == "RepeatDataset":
         notes.dropped(f"{where}:RepeatDataset", "training goes over the data without end")

@@ -41,6 +41,10 @@ class Pipeline:
     flips: list[str] = field(default_factory=list)
     others: list[dict[str, Any]] = field(default_factory=list)
 
+    def of_the_batch(self) -> dict[str, Any]:
+        """What is the same for all data sets that are mixed in a batch."""
+        return dict(mean=self.mean, std=self.std, flips=self.flips, transforms=self.transforms())
+
     def transforms(self) -> list[dict[str, Any]]:
         """``train_transforms`` of the data preprocessor."""
         affine = dict(self.affine)

@@ -56,6 +56,7 @@ class BaseSegDataset(BaseDataset):
     ) -> None:
         if backend_args is not None:
             raise UserError(f"{type(self).__name__}: got backend_args={backend_args}, expected None: only the disk is read")
+        self.backend_args = backend_args  # data sets of 1.x read it
         self.img_suffix, self.seg_map_suffix = img_suffix, seg_map_suffix
         self.ignore_index, self.reduce_zero_label = ignore_index, reduce_zero_label
         self.size = None if size is None else (int(size[0]), int(size[1]))

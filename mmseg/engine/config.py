@@ -56,7 +56,7 @@ def load_config(path: str | Path, cfg_options: dict[str, Any] | None = None, tel
             raise UserError(_fault(path, error)) from error
     options = dict(cfg_options or {})
     if _is_old(config):
-        old = OLD_KEYS | set(config)
+        old = (OLD_KEYS | set(config)) - {"train_cfg"}  # the oldest ones have an empty train_cfg, which is not the new one
         merge_options(config, {key: options.pop(key) for key in list(options) if key.partition(".")[0] in old})
         config, notes = upgrade_config(config)
         if tell:

@@ -311,6 +311,12 @@ class TestNotes:
         config = load_config(old(), {"data.samples_per_gpu": 8, "optimizer.lr": 0.5, "train_cfg.max_iters": 9}, tell=False)
         assert (config.train_dataloader.batch_size, config.optim_wrapper.optimizer.lr, config.train_cfg.max_iters) == (8, 0.5, 9)
 
+    def test_an_override_of_the_loop_of_the_oldest_configs(self, old: Callable[..., Path]) -> None:
+        """They have a ``train_cfg`` of their own, for the model."""
+        model = MODEL.replace("    train_cfg=dict(),\n    test_cfg", "    test_cfg")
+        config = load_config(old("train_cfg = dict()", model=model), {"train_cfg.max_iters": 9}, tell=False)
+        assert config.train_cfg.max_iters == 9
+
     def test_overrides_of_what_a_translation_sets(self, old: Callable[..., Path]) -> None:
         def model(**options: Any) -> Config:
             given = {f"model.{key.replace('__', '.')}": value for key, value in options.items()}
@@ -370,6 +376,17 @@ class TestMistakes:
         assert before in DATA
         with pytest.raises(UserError, match=message):
             load_config(old(data=DATA.replace(before, after)), tell=False)
+
+    @pytest.mark.parametrize(("key", "other"), [
+        ("pipeline", "[*train_pipeline[:4], *train_pipeline[5:]]"),
+        ("pipeline", "[*train_pipeline[:7], dict(type='Normalize', mean=[9., 9., 9.], std=[1., 1., 1.]), *train_pipeline[8:]]"),
+    ])
+    def test_data_sets_that_are_augmented_otherwise(self, old: Callable[..., Path], key: str, other: str) -> None:
+        """What is random happens to the batch, whose images come from both."""
+        two = "_a = data['train']['dataset']\ndata['train'] = [_a, dict(_a, {})]\n"
+        assert len(load_config(old(data=DATA + two.format("")), tell=False).train_dataloader.dataset.datasets) == 2
+        with pytest.raises(UserError, match=r"data\.train\.1\.pipeline: differs from data\.train\.0\.pipeline"):
+            load_config(old(data=DATA + two.format(f"{key}={other}")), tell=False)
 
     @pytest.mark.parametrize(("part", "text", "before", "after", "message"), [
         ("data", DATA, "'PhotoMetricDistortion'", "'PhotoMetricDistorsion'", "no class 'PhotoMetricDistorsion'"),

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from zoo import SEGMENTORS, batch, build, fcn_cfg, isdnet_cfg, sdcnet_cfg
 
-from mmseg.models import BaseSegmentor
+from mmseg.models import BaseSegmentor, EncoderDecoder
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
@@ -79,6 +79,19 @@ def test_training_at_any_size(model: nn.Module, count: int, size: tuple[int, int
     assert all(value.shape == () and value.isfinite() for value in losses.values())
     model.parse_losses(losses)[0].backward()
     assert [key for key, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()] == []
+
+
+def test_what_a_subclass_of_mmsegmentation_overrides_is_called() -> None:
+    class Own(EncoderDecoder):
+        def _decode_head_forward_train(self, inputs: Any, data_samples: Any) -> dict[str, Tensor]:
+            return {f"own.{name}": loss for name, loss in super()._decode_head_forward_train(inputs, data_samples).items()}
+
+        def _auxiliary_head_forward_train(self, inputs: Any, data_samples: Any) -> dict[str, Tensor]:
+            return {"more.loss": inputs[0].mean()}
+
+    model = Own(**{key: value for key, value in fcn_cfg().items() if key != "type"})
+    losses = model(*batch(1, 33, 33, model.multi_label), mode="loss")
+    assert set(losses) == {"own.decode.loss_bce", "own.decode.loss_dice", "more.loss"}
 
 
 def test_training_in_bfloat16(model: nn.Module) -> None:

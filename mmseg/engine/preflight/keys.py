@@ -114,6 +114,10 @@ def _check_value(value: Any, where: str, registry: Registry | None) -> Iterator[
     elif isinstance(value, dict):
         if isinstance(value.get("type"), str):
             yield from _check_typed(value, where, registry)
+        elif inspect.isclass(kind := value.get("type")):
+            yield Finding(ERROR, f"{where}.type", f"the class {kind.__name__}", f"its name, {kind.__name__!r}",
+                          "classes are not imported into a configuration; one of your own comes by "
+                          "custom_imports=dict(imports=['its.module'])")
         for key, item in value.items():
             inner = registry if where == "default_hooks" else _EXPECTED_REGISTRY.get(key)
             yield from _check_value(item, f"{where}.{key}", inner)

@@ -20,11 +20,13 @@ from mmseg.engine.preflight.config import dig
 from mmseg.engine.preflight.finding import ERROR, WARNING, Finding, build_or_finding
 from mmseg.engine.preflight.splits import heard
 from mmseg.models import SegDataPreProcessor
-from mmseg.registry import DATA_SAMPLERS, HOOKS, METRICS, MODELS, PARAM_SCHEDULERS
-from mmseg.structures import LESIONS, SegDataSample
+from mmseg.registry import DATA_SAMPLERS, HOOKS, METRICS, MODELS, PARAM_SCHEDULERS, find_class
+from mmseg.structures import IGNORE, LESIONS, SegDataSample
 from mmseg.utils.errors import nearest
 
 __all__ = ["Parts", "build_parts", "class_findings"]
+
+_HEADS = ("decode_head", "refine_head", "auxiliary_head")
 
 
 class Parts:
@@ -56,7 +58,8 @@ class Parts:
             self._attempt(f"custom_hooks.{i}", lambda cfg=cfg: _build_hook(cfg))
         for loader in ("train_dataloader", "val_dataloader", "test_dataloader"):
             sampler = dig(self.config, f"{loader}.sampler")
-            if isinstance(sampler, dict):
+            kind = find_class(DATA_SAMPLERS, sampler.get("type")) if isinstance(sampler, dict) else None
+            if getattr(kind, "__module__", "").startswith(("mmengine.", "torch.", "mmseg.")):  # others may ask for the data
                 self._attempt(f"{loader}.sampler", lambda cfg=sampler: DATA_SAMPLERS.build(cfg, default_args=dict(dataset=[0])))
         best = dig(self.config, "default_hooks.checkpoint.save_best")
         for key in ("val_evaluator", "test_evaluator"):
@@ -111,7 +114,7 @@ def class_findings(model: Any, config: Config) -> Iterator[Finding]:
     kind = "multi_label=True (one channel a lesion)" if multi_label else "softmax (background and the lesions)"
     if not of_lesions:
         kind = f"softmax over the classes of {dataset.get('type')}"
-    for name in ("decode_head", "refine_head", "auxiliary_head"):
+    for name in _HEADS:
         head = getattr(model, name, None)
         if head is not None and getattr(head, "num_classes", expected) != expected:
             yield Finding(ERROR, f"{name}.num_classes", f"{head.num_classes}", f"{expected} for {kind}")
@@ -130,6 +133,20 @@ def class_findings(model: Any, config: Config) -> Iterator[Finding]:
         elif model.data_preprocessor.takes_bgr and not dataset.get("pipeline"):
             yield Finding(ERROR, "data_preprocessor.bgr_to_rgb", "True",
                           "False: without a pipeline of their own data sets give RGB")
+    else:
+        yield from _ignore_findings(model, config)
+
+
+def _ignore_findings(model: Any, config: Config) -> Iterator[Finding]:
+    """Masks and maps come with 255 where nothing counts, whatever a data set's files have there."""
+    given = {f"{name}.ignore_index": getattr(getattr(model, name, None), "ignore_index", IGNORE) for name in _HEADS}
+    for key in ("val_evaluator", "test_evaluator"):
+        for i, cfg in enumerate(_listed(config.get(key))):
+            given[f"{key}.{i}.ignore_index"] = cfg.get("ignore_index", IGNORE) if isinstance(cfg, dict) else IGNORE
+    for key, value in given.items():
+        if value != IGNORE:
+            yield Finding(ERROR, key, f"{value!r}", f"{IGNORE}: the data set's own ignore_index makes its value {IGNORE}, and "
+                          "what lies outside of an image is, too")
 
 
 def _listed(value: Any) -> list[Any]:

@@ -75,10 +75,13 @@ class EncoderDecoder(BaseSegmentor):
     def loss(self, inputs: Tensor, data_samples: Sequence[SegDataSample]) -> Losses:
         """Losses ``decode.*`` and, with auxiliary heads, ``aux.*`` (several: ``aux_0.*``, ...)."""
         features = self.extract_feat(inputs)
-        losses = add_prefix(self.decode_head.loss(features, data_samples, self.train_cfg), "decode")
-        return losses | self._auxiliary_loss(features, data_samples)
+        losses = self._decode_head_forward_train(features, data_samples)
+        return losses | self._auxiliary_head_forward_train(features, data_samples)
 
-    def _auxiliary_loss(self, features: Sequence[Tensor], data_samples: Sequence[SegDataSample]) -> Losses:
+    def _decode_head_forward_train(self, features: Sequence[Tensor], data_samples: Sequence[SegDataSample]) -> Losses:
+        return add_prefix(self.decode_head.loss(features, data_samples, self.train_cfg), "decode")
+
+    def _auxiliary_head_forward_train(self, features: Sequence[Tensor], data_samples: Sequence[SegDataSample]) -> Losses:
         losses: Losses = {}
         if isinstance(self.auxiliary_head, nn.ModuleList):
             for i, head in enumerate(self.auxiliary_head):

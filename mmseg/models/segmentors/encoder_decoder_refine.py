@@ -99,4 +99,5 @@ class EncoderDecoderRefine(EncoderDecoder):
         features = self.extract_feat(self.reduce(inputs))
         decode_losses, deep = self.decode_head.loss(features, data_samples, self.train_cfg)
         refine_losses = self.refine_head.loss((self._refine_image(inputs), deep), data_samples, self.train_cfg)
-        return add_prefix(decode_losses, "decode") | refine_losses | self._auxiliary_loss(features, data_samples)
+        losses = add_prefix(decode_losses, "decode") | refine_losses
+        return losses | self._auxiliary_head_forward_train(features, data_samples)

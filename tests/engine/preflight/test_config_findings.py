@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+import torch
 from mmengine.config import Config
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 
@@ -15,6 +16,7 @@ from mmseg.engine import load_config
 from mmseg.engine.preflight.config import config_findings, dig, pretrained_findings
 from mmseg.engine.preflight.finding import Finding, exit_code, from_user_error
 from mmseg.engine.preflight.types import describe, hints, matches
+from mmseg.models import SDCNet
 from mmseg.registry import PARAM_SCHEDULERS
 from mmseg.utils.errors import UserError
 
@@ -69,6 +71,8 @@ def test_every_shipped_config_is_clean(repo: Path) -> None:
     ("train_cfg", dict(max_iters=9), "train_cfg.type: got None, expected 'IterBasedTrainLoop'"),
     ("train_cfg", dict(type="IterBasedTrainLoop"), "train_cfg.max_iters: got nothing, expected"),
     ("test_dataloader.dataset.size", (240, "160"), "test_dataloader.dataset.size: got (240, '160') (tuple), expected"),
+    ("model.type", SDCNet, "model.type: got the class SDCNet, expected its name, 'SDCNet'"),
+    ("optim_wrapper.optimizer.type", torch.optim.AdamW, "optimizer.type: got the class AdamW, expected its name, 'AdamW'"),
     ("custom_hooks", dict(type="EMAHook"), "custom_hooks: got {'type': 'EMAHook'}, expected a list"),
     ("model.backbone.init_cfg.checkpoint", None, "init_cfg.checkpoint: got None, expected a path; for random weights model."),
 ])

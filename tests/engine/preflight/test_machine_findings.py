@@ -19,7 +19,7 @@ from mmseg.engine.preflight.machine import machine_findings
 from mmseg.engine.preflight.memory import memory_findings, shm_findings, worker_findings
 from mmseg.engine.preflight.model import build_parts
 from mmseg.engine.preflight.splits import find_splits
-from mmseg.registry import DATASETS, METRICS
+from mmseg.registry import DATA_SAMPLERS, DATASETS, METRICS
 from mmseg.utils.memory import available_memory
 
 MakeConfig = Callable[..., Config]
@@ -126,6 +126,15 @@ class TestDisk:
         (tmp_path / "iter_10.pth").write_bytes(b"x")  # what is there needs no room again
         assert next(disk_findings(config, model, free=count * 108 - 1)).severity == "note"
 
+    @pytest.mark.parametrize(("hooks", "count"), [({}, 4), (None, 4), (dict(checkpoint=None), None)])
+    def test_a_config_that_says_nothing_of_checkpoints(self, hooks: Any, count: int | None, tmp_path: Path) -> None:
+        config = Config(dict(
+            optim_wrapper=dict(optimizer=dict(type="AdamW")), train_cfg=dict(max_iters=40000), work_dir=str(tmp_path),
+            default_hooks=hooks,
+        ))
+        found = list(disk_findings(config, torch.nn.Linear(9, 1, bias=False)))
+        assert [int(finding.got.split()[0]) for finding in found] == ([] if count is None else [count])
+
 
 class TestMemory:
     @pytest.fixture
@@ -166,6 +175,18 @@ class TestMemory:
         assert (found.severity, found.where) == ("warning", "train_dataloader.dataset.dataset")
         config.train_dataloader.dataset.cache = "auto"  # which chooses another place
         assert list(memory_findings(find_splits(config)[0], 0)) == []
+
+    def test_each_process_of_a_machine_has_its_own(self, config: Config) -> None:
+        """The check runs in the first of them, before they have met."""
+        config.train_dataloader.num_workers = 2
+        config.train_dataloader.dataset.cache = "host"
+        splits = find_splits(config)[0]
+        of_workers, of_images = (next(n for n in range(0, 10**9, 1000) if not list(check(n)))
+                                 for check in (lambda n: shm_findings(config, splits, n), lambda n: memory_findings(splits, n)))
+        assert of_workers and of_images
+        assert list(shm_findings(config, splits, 8 * of_workers, 8)) == list(memory_findings(splits, 8 * of_images, 8)) == []
+        (shared,), (kept,) = shm_findings(config, splits, 7 * of_workers, 8), memory_findings(splits, 7 * of_images, 8)
+        assert shared.severity == "error" and "in each of 8 processes" in kept.expected
 
     def test_memory_of_the_gpu_for_resident_images(self, config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
         config.train_dataloader.dataset.cache = "device"
@@ -295,6 +316,23 @@ class TestParts:
             "auxiliary_head.num_classes: got 3, expected 4 for multi_label=True (one channel a lesion)",
             "data_preprocessor.target: got 'index', expected 'multilabel' for multi_label=True (one channel a lesion)",
         ]
+
+    def test_another_value_to_ignore(self, run_config: MakeConfig, tmp_path: Path) -> None:
+        """Masks come with 255 there, whatever the files have."""
+        found = build_parts(run_config(tmp_path / "w", model__decode_head__1__ignore_index=254, test_evaluator=[
+            dict(type="IoUMetric", ignore_index=0)])).findings
+        assert [f"{finding.where}: {finding.got}" for finding in found] == [
+            "refine_head.ignore_index: 254", "test_evaluator.0.ignore_index: 0"]
+
+    def test_a_sampler_of_ones_own_is_left_to_its_data(self, run_config: MakeConfig, tmp_path: Path) -> None:
+        @DATA_SAMPLERS.register_module(force=True)
+        class ByLesionSampler:
+            def __init__(self, dataset: Any, seed: int | None = None) -> None:
+                self.rare = [i for i in range(len(dataset)) if dataset.get_data_info(i)["mask_paths"]["SE"]]
+
+        assert build_parts(run_config(tmp_path / "w", train_dataloader__sampler=dict(type="ByLesionSampler"))).findings == []
+        (found,) = build_parts(run_config(tmp_path / "w", train_dataloader__sampler__shufle=True)).findings
+        assert found.where == "train_dataloader.sampler"
 
     @pytest.mark.parametrize(("best", "said"), [
         ("lesion/mDice", ""), ("lesion/mDic", "did you mean 'lesion/mDice'?"), ("x", "a score"),
