@@ -75,6 +75,7 @@ def tiny_options(tiny_data: Path) -> dict[str, Any]:
         "train_cfg.max_iters": 4,
         "param_scheduler.0.end": 2,
         "param_scheduler.1.begin": 2,
+        "param_scheduler.1.eta_min": 1e-15,  # not 0, that a test may resume beyond the end
         "default_hooks.logger.interval": 1,
         "env_cfg.cudnn_benchmark": False,
     }

@@ -13,7 +13,9 @@ from mmseg.engine.checkpoint import OF_THE_CALL, embedded_config, read_checkpoin
 from mmseg.engine.work_dir import LATEST, checkpoints
 from mmseg.utils.errors import UserError
 
-__all__ = ["check_resumable", "config_differences", "newest_readable", "resume_candidates", "state_differences"]
+__all__ = [
+    "check_rate_lasts", "check_resumable", "config_differences", "newest_readable", "resume_candidates", "state_differences",
+]
 
 _FROM_CHECKPOINT = ("optim_wrapper.optimizer.", "param_scheduler.", "randomness.seed")
 """What is restored as state; :func:`state_differences` compares it as it is, not as it was written."""
@@ -64,6 +66,27 @@ def check_resumable(checkpoint: dict[str, Any], path: str | Path) -> None:
     if missing:
         raise UserError(
             f"{path}: holds no {', '.join(missing)}, so it cannot be resumed; start from its weights by --load-from"
+        )
+
+
+def check_rate_lasts(schedules: Sequence[Any], max_iters: int, path: str | Path) -> None:
+    """See that restored schedules leave a learning rate until the end of the run.
+
+    Args:
+        schedules: of mmengine, with the states of a checkpoint.
+        max_iters: of the run that goes on.
+        path: of the checkpoint, for the message.
+
+    Raises:
+        UserError: the last one ends at 0, before the run does.
+    """
+    rates = [schedule for schedule in schedules if schedule.param_name == "lr" and not schedule.by_epoch]
+    last = max(rates, key=lambda schedule: schedule.end, default=None)
+    if last is not None and getattr(last, "eta_min", None) == 0 and last.end < max_iters:
+        raise UserError(
+            f"{path}: its schedule ends at iteration {last.end} with a rate of 0, and train_cfg.max_iters is {max_iters}: "
+            f"nothing would be learnt in between. Go on to its end by --cfg-options train_cfg.max_iters={last.end}, or train on "
+            "under a new schedule by --load-from, with another --work-dir"
         )
 
 

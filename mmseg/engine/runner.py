@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import inspect
 import json
 import logging
@@ -17,7 +18,7 @@ from typing import Any, cast
 import mmengine
 import numpy as np
 import torch
-from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
+from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process, master_only
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper, revert_sync_batchnorm
 from mmengine.runner import BaseLoop, Runner
@@ -34,13 +35,14 @@ from mmseg.engine.hooks import BatchSeedHook, NonFiniteGuardHook, ResumeRandomSt
 from mmseg.engine.log_window import capture_log_window, restore_log_window
 from mmseg.engine.random_state import capture_random_state
 from mmseg.engine.resuming import (
+    check_rate_lasts,
     check_resumable,
     config_differences,
     newest_readable,
     resume_candidates,
     state_differences,
 )
-from mmseg.engine.work_dir import sole_writer
+from mmseg.engine.work_dir import CHECKPOINTS, sole_writer
 from mmseg.models import BaseSegmentor
 from mmseg.models.layers import use_fast_weight_gradients
 from mmseg.registry import MODEL_WRAPPERS, PARAM_SCHEDULERS, RUNNERS, find_class
@@ -86,7 +88,7 @@ class LesionRunner(Runner):
 
     def register_default_hooks(self, hooks: dict | None = None) -> None:
         """As mmengine's, but losses are fetched when the logger wants them; augmentation is seeded; and the guard."""
-        own = {"runtime_info": RuntimeInfoHook(), "batch_seed": BatchSeedHook()}
+        own = {"runtime_info": RuntimeInfoHook(), "batch_seed": BatchSeedHook(), "checkpoint": CHECKPOINTS}
         super().register_default_hooks({**own, **(hooks or {})})
         self.register_hook(NonFiniteGuardHook())
 
@@ -190,6 +192,7 @@ class LesionRunner(Runner):
                 f"{self._timeout} s ends the job (env_cfg.dist_cfg.timeout)"
             )
         with sole_writer(self.work_dir) if is_main_process() else contextlib.nullcontext():
+            self._keep_config()
             model = super().train()
         stopped_by = getattr(self.train_loop, "stopped_by", 0)
         if stopped_by:
@@ -197,6 +200,17 @@ class LesionRunner(Runner):
             self.logger.warning(f"stopped by {signal.Signals(stopped_by).name} after iteration {self.iter}; go on by --resume")
             raise SystemExit(128 + stopped_by)
         return model
+
+    def dump_config(self) -> None:
+        """Nothing: mmengine's would put the config of each test, and of a run that is refused, in the place of the training's."""
+
+    @master_only
+    def _keep_config(self) -> None:
+        """Write the config of this training into the work_dir, such that it is a config for another one: it resumes nothing."""
+        config = copy.deepcopy(self.cfg)
+        if self._resume:
+            config.load_from, config.resume = None, False
+        config.dump(Path(self.work_dir, Path(self.cfg.filename).name if self.cfg.filename else f"{self.timestamp}.py"))
 
     def load_or_resume(self) -> None:
         """Load or resume, once; ``resume`` without a checkpoint in the work_dir starts afresh and says so."""
@@ -273,6 +287,7 @@ class LesionRunner(Runner):
         for i, (schedule, state) in enumerate(zip(schedules, kept, strict=True)):
             differences |= dict.fromkeys(state_differences(f"param_scheduler.{i}", state, schedule.state_dict()))
             schedule.load_state_dict(state)
+        check_rate_lasts(schedules, self.max_iters, filename)
         return list(differences)
 
     def _reseed_sampler(self, seed: int) -> None:
@@ -282,16 +297,18 @@ class LesionRunner(Runner):
             sampler.skip(0)
 
     def save_checkpoint(
-        self, out_dir: str, filename: str, iteration: int, metrics: dict | None = None, latest: bool = False, **_: Any
+        self, out_dir: str, filename: str, *_: Any, iteration: int | None = None, metrics: dict | None = None,
+        latest: bool = False, meta: dict | None = None, **__: Any,
     ) -> Path:
-        """Write a checkpoint; every process must call this, the main one writes.
+        """Write a checkpoint; every process must call this, the main one writes. What mmengine's takes beside is accepted.
 
         Args:
             out_dir: folder.
             filename: in that folder.
-            iteration: how many iterations are done.
+            iteration: how many iterations are done; by default what ``meta`` says, or the one that is at hand.
             metrics: of the validation that this checkpoint is kept for.
             latest: make ``latest.pth`` in that folder the same file.
+            meta: as mmengine's hooks give it; of its entries ``iter`` is read.
 
         Returns:
             the path written.
@@ -300,6 +317,7 @@ class LesionRunner(Runner):
             UserError: the file cannot be written, or a step before was not finite.
         """
         path = Path(out_dir, filename)
+        done = int((meta or {}).get("iter", self.iter + 1)) if iteration is None else iteration
         self.call_hook("fetch")
         rng = all_gather_object(getattr(self.train_loop, "state_to_save", None) or capture_random_state())
         if not is_main_process():
@@ -310,8 +328,8 @@ class LesionRunner(Runner):
             param_schedulers=[s.state_dict() for s in self.param_schedulers or []],
             rng=rng,
             log_window=capture_log_window(self.message_hub, self.log_processor),
-            sampler=dict(iter=iteration, seed=self.seed, world_size=self.world_size),
-            meta=self.describe(iteration, metrics),
+            sampler=dict(iter=done, seed=self.seed, world_size=self.world_size),
+            meta=self.describe(done, metrics),
         )
         self.call_hook("before_save_checkpoint", checkpoint=checkpoint)
         write_checkpoint(checkpoint, path, latest)

@@ -11,12 +11,15 @@ from mmseg.utils.errors import UserError
 from mmseg.utils.locks import hold
 
 __all__ = [
-    "LATEST", "RUNNING", "best_checkpoints", "best_name", "checkpoints", "numbered_checkpoints", "numbered_name", "remove_run",
-    "scalar_logs", "sole_writer", "unfinished_name",
+    "CHECKPOINTS", "LATEST", "RUNNING", "best_checkpoints", "best_name", "checkpoints", "numbered_checkpoints",
+    "numbered_name", "remove_run", "scalar_logs", "sole_writer", "unfinished_name",
 ]
 
 LATEST = "latest.pth"
 """Another name of the newest checkpoint."""
+
+CHECKPOINTS = dict(type="CheckpointHook", interval=1000, max_keep_ckpts=3)
+"""Of a configuration that says nothing of them; mmengine's hook would write one after every iteration and keep all."""
 
 RUNNING = ".running"
 """Held by the run that writes there."""

@@ -296,6 +296,18 @@ class TestDifferences:
         config = run_config(tmp_path, curves=True, default_hooks__checkpoint__interval=2, log_processor__window_size=1)
         assert config_differences(read_checkpoint(whole / "iter_2.pth"), build_runner(config).cfg) == []
 
+    def test_a_rate_that_would_be_zero_is_refused(self, run_config: MakeConfig, whole: Path, tmp_path: Path) -> None:
+        """The end of the schedule comes from the checkpoint."""
+        checkpoint = read_checkpoint(whole / "iter_2.pth")
+        checkpoint["param_schedulers"][1]["eta_min"] = 0.0
+        write_checkpoint(checkpoint, tmp_path / "latest.pth")
+        before = (tmp_path / "latest.pth").read_bytes()
+        told = r"ends at iteration 4 with a rate of 0, .*max_iters is 9: .*max_iters=4, or .*--load-from"
+        with pytest.raises(UserError, match=told):
+            train(run_config(tmp_path, resume=True, train_cfg__max_iters=9))
+        assert (tmp_path / "latest.pth").read_bytes() == before
+        assert train(run_config(tmp_path, resume=True)).iter == 4
+
     def test_another_optimizer_is_refused(self, run_config: MakeConfig, whole: Path, tmp_path: Path) -> None:
         sgd = dict(type="SGD", lr=0.1)
         config = run_config(tmp_path, resume=True, load_from=str(whole / "iter_2.pth"))

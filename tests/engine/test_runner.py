@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import fcntl
 import hashlib
 import os
@@ -24,7 +25,7 @@ from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 from mmseg.apis import build_runner, build_tester
 from mmseg.engine import AutocastOptimWrapper, LesionRunner, load_config, load_weights
 from mmseg.engine.checkpoint import read_checkpoint, write_checkpoint
-from mmseg.engine.hooks import CheckpointHook, ReplaceRunHook
+from mmseg.engine.hooks import CheckpointHook, ReplaceRunHook, checkpoint_hook, curves_hook
 from mmseg.engine.hooks.non_finite_guard_hook import _can_skip
 from mmseg.engine.preflight.model import build_parts
 from mmseg.engine.work_dir import RUNNING
@@ -356,6 +357,59 @@ def test_augmentation_moves_on_whatever_the_hooks(run_config: MakeConfig, tmp_pa
     assert runner.bare_model.data_preprocessor.iteration == 1
 
 
+def test_checkpoints_of_a_config_that_says_nothing_of_them(run_config: MakeConfig, tmp_path: Path) -> None:
+    """mmengine's default, which means epochs, would be this project's hook with an interval of one iteration."""
+    config = run_config(tmp_path, train_cfg__max_iters=2, param_scheduler=[])
+    del config.default_hooks.checkpoint
+    runner = train(config)
+    (hook,) = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
+    assert (hook.interval, hook.max_keep_ckpts) == (1000, 3)
+    assert {path.name for path in tmp_path.glob("*.pth")} == {"iter_2.pth", "latest.pth"}
+
+
+def test_a_checkpoint_hook_of_mmengine_writes_what_can_be_resumed(run_config: MakeConfig, tmp_path: Path) -> None:
+    hook = dict(type="mmengine.CheckpointHook", by_epoch=False, interval=1, save_best="lesion/mDice", rule="greater")
+    config = run_config(
+        tmp_path, train_cfg__max_iters=2, train_cfg__val_interval=2, param_scheduler=[], default_hooks__checkpoint=hook)
+    config.val_cfg, config.val_evaluator = {"type": "ValLoop"}, config.test_evaluator
+    config.val_dataloader = {**config.test_dataloader, "dataset": {**config.test_dataloader.dataset, "indices": 1}}
+    again = copy.deepcopy(config)
+    train(config)
+    assert read_checkpoint(tmp_path / "iter_1.pth")["meta"]["iter"] == 1
+    (best,) = tmp_path.glob("best_*.pth")
+    assert read_checkpoint(best)["meta"]["iter"] == 2
+    again.train_cfg.max_iters, again.resume, again.experiment_name = 3, True, "again"
+    runner = train(again)
+    assert runner.iter == 3 and "resumed at iteration 2" in log(tmp_path)
+
+
+def test_all_processes_know_the_same_best_score(
+    run_config: MakeConfig, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another machine sees of a shared folder may be old; where they judge apart, one waits for a checkpoint for ever."""
+    hook = CheckpointHook(save_best="lesion/mDice")
+    monkeypatch.setattr(checkpoint_hook, "is_main_process", lambda: False)
+    monkeypatch.setattr(checkpoint_hook, "best_checkpoints", lambda *_: pytest.fail("the first process reads, for all"))
+    monkeypatch.setattr(checkpoint_hook, "broadcast_object_list", lambda box: box.__setitem__(0, 0.25))
+    runner = SimpleNamespace(iter=4, work_dir=str(trained.parent), _resume_path=trained, describe=lambda _: {})
+    hook.before_train(runner)
+    assert hook._best == 0.25
+
+
+def test_curves_are_of_this_run_and_those_it_resumed(
+    run_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that died before its first checkpoint leaves numbers, and is no part of the next."""
+    dead = tmp_path / "20260101_000000/vis_data/scalars.json"
+    dead.parent.mkdir(parents=True)
+    dead.write_text('{"step": 900, "loss": 1.0}\n')
+    drawn: list[list[int]] = []
+    monkeypatch.setattr(curves_hook, "draw_curves", lambda records, _: drawn.append([record["step"] for record in records]))
+    train(run_config(tmp_path, curves=True, train_cfg__max_iters=2, param_scheduler=[]))
+    train(run_config(tmp_path, curves=True, train_cfg__max_iters=3, param_scheduler=[], resume=True))
+    assert drawn == [[1, 2], [900, 1, 2, 3]]
+
+
 def test_a_config_without_a_scope_and_a_backend_that_is_not_installed(
     run_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -381,6 +435,7 @@ def test_two_runs_in_one_folder(run_config: MakeConfig, tmp_path: Path) -> None:
         runner.register_hook(ReplaceRunHook())
         with pytest.raises(UserError, match="another training is writing there"):
             runner.train()
+        assert not list(tmp_path.glob("*.py")), "the config is that of the run which is writing"
         assert [path.name for path in tmp_path.glob("*.pth")] == ["iter_4.pth"]
     runner.train()
     assert (tmp_path / "latest.pth").is_file()

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from mmengine.dist import is_main_process
+from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import Hook
 
 from mmseg.engine.checkpoint import read_checkpoint
@@ -55,7 +55,9 @@ class CheckpointHook(Hook):
         runner.describe(runner.iter)  # what checkpoints could not carry is told now, not after the first thousand iterations
         own = runner.iter > 0 and Path(runner._resume_path).resolve().parent == Path(runner.work_dir).resolve()
         if self.save_best and own:  # another run's best, where this one came from elsewhere, is no rival
-            self._best = self._best_score(runner)
+            best = [self._best_score(runner) if is_main_process() else None]
+            broadcast_object_list(best)  # what others see of the folder may be of a moment before, and all must decide alike
+            self._best = best[0]
         if is_main_process():
             for name in ("iter_*.pth", "best_*.pth", LATEST):
                 for left in Path(runner.work_dir).glob(unfinished_name(name)):

@@ -29,7 +29,9 @@ class CurvesHook(Hook):
     def after_train(self, runner: Any) -> None:
         """Read what was logged and draw it."""
         records: dict[int, dict[str, float]] = {}
-        for file in scalar_logs(runner.work_dir):
+        own = Path(runner.log_dir)
+        resumed = runner._resume_path is not None
+        for file in (path for path in scalar_logs(runner.work_dir) if resumed or path.is_relative_to(own)):
             for line in file.read_text().splitlines():
                 try:
                     values = json.loads(line)

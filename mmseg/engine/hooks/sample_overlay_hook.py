@@ -55,4 +55,4 @@ class SampleOverlayHook(Hook):
         first = max(0, len(dataset.metainfo["classes"]) - len(shown[0]))  # 1 where the background is a class that is not shown
         true = class_masks(truth, len(shown[0]), first)
         drawn = [draw_overlay(pixels, masks.cpu().numpy(), *shown) for masks in (true, model.shown_masks(found))]
-        runner.visualizer.add_image("sample: truth, prediction", np.concatenate(drawn), step=runner.iter + 1)
+        runner.visualizer.add_image("sample_truth_prediction", np.concatenate(drawn), step=runner.iter + 1)

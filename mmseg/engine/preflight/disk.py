@@ -13,7 +13,7 @@ from torch import nn
 
 from mmseg.engine.preflight.config import dig
 from mmseg.engine.preflight.finding import ERROR, NOTE, WARNING, Finding
-from mmseg.engine.work_dir import best_checkpoints, numbered_checkpoints
+from mmseg.engine.work_dir import CHECKPOINTS, best_checkpoints, numbered_checkpoints
 
 __all__ = ["checkpoint_bytes", "disk_findings", "existing", "file_system", "folder_findings", "in_container"]
 
@@ -105,7 +105,7 @@ def disk_findings(config: Config, model: nn.Module, free: int | None = None) -> 
         model: as it will be trained.
         free: bytes; by default those of the disk of ``work_dir``.
     """
-    checkpoint: Any = dig(config, "default_hooks.checkpoint")
+    checkpoint: Any = (config.get("default_hooks") or {}).get("checkpoint", CHECKPOINTS)
     most = dig(config, "train_cfg.max_iters")
     if not isinstance(checkpoint, dict) or not isinstance(most, int):
         return
