@@ -131,8 +131,8 @@ class ScoreHistogram:
         resolved = torch.stack([self.counts * (1 - (self.keys & 1)), self.counts * (self.keys & 1)])
         first = torch.searchsorted(self.keys, self.thresholds * 2 + 2)
         resolved_below = torch.nn.functional.pad(resolved.cumsum(1), (1, 0))[:, first]
-        above = [self.unresolved[:, lower + 1:].sum(1) for lower in _bins(self.thresholds).tolist()]  # few: no sum over all bins
-        above = torch.stack(above, 1) + resolved.sum(1, keepdim=True) - resolved_below
+        few = [self.unresolved[:, lower + 1:].sum(1) for lower in _bins(self.thresholds).tolist()]  # no sums for a million bins
+        above = torch.stack(few, 1) + resolved.sum(1, keepdim=True) - resolved_below
         return torch.stack([above[1], above.sum(0)], dim=1).cpu().numpy()
 
     def best_dice(self) -> tuple[float, float] | None:
