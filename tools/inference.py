@@ -64,6 +64,9 @@ def main() -> None:
         if share.rank == 0 and (len(files) > 1 or Path(out_dir, TABLE).exists()):
             names, failed = output_names(files), set(outcome.failed)
             table = write_table(out_dir, names, [name for file, name in zip(files, names, strict=True) if str(file) in failed])
+            if table is None:
+                print(f"note: {Path(out_dir, TABLE)}: is no table of this program any more, as when a spreadsheet has saved it, "
+                      "and was left as it is; move it away, and the same command writes it anew", file=sys.stderr)
     if share.rank > 0:
         return
     if outcome.failed and (launched or len(files) > 10):  # where they have scrolled away

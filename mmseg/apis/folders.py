@@ -30,14 +30,16 @@ _NAME_BYTES = 255
 def find_inputs(inputs: Sequence[str]) -> list[Path]:
     """Files for what a user named: files, folders (their photographs, not those of sub-folders) and globs.
 
-    What lies in a folder beside its photographs is counted on stderr: sub-folders, and files of other kinds.
+    What lies in a folder beside its photographs is counted on stderr: sub-folders, and files of other kinds. A folder without
+    photographs is told there too, where others have some.
 
     Raises:
-        UserError: an input names nothing.
+        UserError: an input names nothing, or none of the folders holds a photograph.
     """
     from mmseg.datasets.layouts import find_images
 
     files: list[Path] = []
+    empty: list[str] = []
     for text in inputs:
         path = Path(text)
         matches = [path] if path.exists() else sorted(map(Path, glob.glob(text)))  # noqa: PTH207 (absolute globs, too)
@@ -49,10 +51,17 @@ def find_inputs(inputs: Sequence[str]) -> list[Path]:
         told = " and ".join(f"{n} {what}" for n, what in zip(beside, ("sub-folders", "other files"), strict=True) if n)
         if not found:
             kind = f"no photographs in this folder{told and f', but {told}'}" if matches else "no such file, folder or match"
-            raise UserError(f"{text}: {kind}; name a photograph (JPEG, PNG, TIFF, BMP), a folder or a glob")
-        if told:
+            message = f"{text}: {kind}; name a photograph (JPEG, PNG, TIFF, BMP), a folder or a glob"
+            if not matches:
+                raise UserError(message)
+            empty.append(message)
+        elif told:
             print(f"note: {text}: {told} are passed over; photographs in sub-folders: {path / '*'}/", file=sys.stderr)
         files += found
+    if not files:
+        raise UserError(empty[0])
+    for message in empty:  # of a patient of whom there is something else, perhaps
+        print(f"note: {message.partition(';')[0]}", file=sys.stderr)
     return list(dict.fromkeys(files))
 
 

@@ -37,7 +37,7 @@ class Layout:
     mask_stem: str
     splits: Mapping[str, str] = field(default_factory=dict)
     depth: int = 2
-    whole: bool = True
+    whole: bool = False
     every_mask: bool = False
 
 
@@ -46,7 +46,6 @@ TIDY = Layout(
     masks={lesion: (f"masks/{{split}}/{lesion}",) for lesion in LESIONS},
     mask_stem="{image}_{lesion}",
     depth=0,
-    whole=False,
 )
 """``images/<split>/X.jpg`` with ``masks/<split>/<LESION>/X_<LESION>.png``."""
 
@@ -60,6 +59,7 @@ IDRID = Layout(
     },
     mask_stem="{image}_{lesion}",
     splits={"train": "a. Training Set", "test": "b. Testing Set"},
+    whole=True,
 )
 """IDRiD's "A. Segmentation"."""
 
@@ -67,6 +67,7 @@ DDR = Layout(
     images="{split}/image",
     masks={lesion: (f"{{split}}/label/{lesion}", f"{{split}}/segmentation label/{lesion}") for lesion in LESIONS},
     mask_stem="{image}",
+    whole=True,
     every_mask=True,
 )
 """DDR's "lesion_segmentation"; the folder of the validation masks has a name of its own."""
@@ -78,6 +79,7 @@ FGADR = Layout(
         "SE": ("SoftExudates_Masks", "SoftExudate_Masks"),
     },
     mask_stem="{image}",
+    whole=True,
 )
 """FGADR's "Seg-set", which has no split; its IRMA and neovascularisation masks are no lesions of this project."""
 

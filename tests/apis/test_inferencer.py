@@ -219,6 +219,15 @@ class TestInputs:
         assert find_inputs([f"{tmp_path}/*/"]) == find_inputs([str(tmp_path / "a"), str(tmp_path / "b")]) == inside
         assert capsys.readouterr().err == ""
 
+    def test_a_patient_without_photographs_among_others(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        for name in ("a/eye.jpg", "b/report.pdf"):
+            (tmp_path / name).parent.mkdir()
+            (tmp_path / name).touch()
+        assert find_inputs([str(tmp_path / "a"), str(tmp_path / "b")]) == [tmp_path / "a/eye.jpg"]
+        assert capsys.readouterr().err == f"note: {tmp_path / 'b'}: no photographs in this folder, but 1 other files\n"
+        with pytest.raises(UserError, match=r"none: no such file"):
+            find_inputs([str(tmp_path / "a"), str(tmp_path / "none")])
+
     def test_nothing_there(self, tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"none\.jpg: no such file, folder or match"):
             find_inputs([str(tmp_path / "none.jpg")])

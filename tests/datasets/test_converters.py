@@ -256,6 +256,18 @@ class TestBadInput:
         with pytest.raises(UserError, match=r"got \d+ files that belong to no image of this release and split .*remove them"):
             convert_dataset(FGADRDataset, tmp_path / "data", tmp_path / "out", "mmseg")
 
+    def test_what_a_desktop_leaves_in_folders_is_no_stranger(self, roots: dict[type, Path], tmp_path: Path) -> None:
+        (tmp_path / ".DS_Store").touch()
+        first = convert_dataset(IDRiDDataset, roots[IDRiDDataset], tmp_path, "tidy")
+        manifest = (tmp_path / MANIFEST).read_bytes()
+        (tmp_path / "images/train/Thumbs.db").touch()
+        again = convert_dataset(IDRiDDataset, roots[IDRiDDataset], tmp_path, "tidy")
+        assert (again.written, again.kept) == (0, first.written)
+        (tmp_path / "images/train/own.jpg").touch()
+        with pytest.raises(UserError, match="got 1 files that belong to no image"):
+            convert_dataset(IDRiDDataset, roots[IDRiDDataset], tmp_path, "tidy")
+        assert (tmp_path / MANIFEST).read_bytes() == manifest, "still that of a complete conversion"
+
     def test_an_output_folder_of_something_else(self, roots: dict[type, Path], tmp_path: Path) -> None:
         (tmp_path / "own.txt").touch()
         with pytest.raises(UserError, match="holds something else"):

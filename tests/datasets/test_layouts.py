@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import shutil
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from PIL import Image
 from releases import COUNTS, SHAPE, name, picture, write, write_idrid, write_label_maps, write_tidy
 
 from mmseg.datasets import DDRDataset, IDRiDDataset, LesionDataset, ResidentDataset, SyntheticFundusDataset
+from mmseg.datasets.layouts import Layout, find_records
 from mmseg.datasets.reading import read_mask
 from mmseg.registry import DATASETS
 from mmseg.structures import LESIONS
@@ -134,6 +136,18 @@ def test_photographs_without_truth_are_an_error_not_a_healthy_set(fill: Callable
     assert all(words in message for words in (str(tmp_path), "A. Segmentation", "images/ and masks/", "IDRID_ROOT"))
     assert ("no such folder" in message) == (fill is nothing)
     assert ("1 masks belong to no image" in message) == (fill is masks_of_another_name)
+
+
+def test_a_layout_of_ones_own_may_lack_a_lesion(tmp_path: Path) -> None:
+    """As where no test photograph of a clinic has soft exudates; of the three releases a part would be missing."""
+    own = Layout(images="photos/{split}", masks={lesion: (f"truth/{{split}}/{lesion}",) for lesion in LESIONS},
+                 mask_stem="{image}_{lesion}", depth=0)
+    write(np.zeros((*SHAPE, 3), np.uint8), tmp_path / "photos/test/a.png")
+    write(np.ones(SHAPE, np.uint8), tmp_path / "truth/test/MA/a_MA.png")
+    ((record,), strangers) = find_records(tmp_path, "test", own)
+    assert strangers == [] and [lesion for lesion, path in record["mask_paths"].items() if path] == ["MA"]
+    with pytest.raises(UserError, match="copy the whole release"):
+        find_records(tmp_path, "test", dataclasses.replace(own, whole=True))
 
 
 def test_a_synthetic_set_that_was_not_made(tmp_path: Path) -> None:

@@ -88,8 +88,8 @@ def convert_dataset(
             for path in job.outputs:
                 if path.exists() and (path.stat().st_dev, path.stat().st_ino) not in inputs:  # as a link would be
                     path.unlink()
-    write_json(out / MANIFEST, {**made_from, "complete": False, "sources": sources})
     _check_strangers(out, {path for job in jobs for path in job.outputs} | {out / name for name in (MANIFEST, *extras)})
+    write_json(out / MANIFEST, {**made_from, "complete": False, "sources": sources})
     _run(jobs, done, num_threads)
     if not done.failed:
         for name, value in extras.items():
@@ -112,7 +112,7 @@ def _earlier_sources(out: Path, made_from: dict[str, Any]) -> dict[str, list[int
             raise UserError(f"{out}: holds the conversion {about}, but this one is {made_from}; name another folder (--out)")
         return dict(found.get("sources") or {})
     except FileNotFoundError:
-        if out.exists() and any(path.name != UNPACKED for path in out.iterdir()):
+        if out.exists() and any(path.name != UNPACKED and not _of_the_desktop(path) for path in out.iterdir()):
             raise UserError(f"{out}: holds something else; name a new or empty folder (--out)") from None
     except (AttributeError, OSError, TypeError, ValueError) as error:
         raise UserError(f"{out / MANIFEST}: cannot be read ({error}); name another folder (--out)") from error
@@ -126,10 +126,15 @@ def _inputs(job: _Job) -> list[os.stat_result | None]:
     return [Path(file).stat() if file else None for file in files]
 
 
+def _of_the_desktop(path: Path) -> bool:
+    """Whether a file is one that macOS or Windows puts into folders that somebody looks into."""
+    return path.name in (".DS_Store", "Thumbs.db", "desktop.ini") or path.name.startswith("._")
+
+
 def _check_strangers(out: Path, expected: set[Path]) -> None:
     """A file of an image that is in no split any more, or in another one, would make the whole wrong."""
     found = (p for p in out.rglob("*") if p.is_file() and p.relative_to(out).parts[0] != UNPACKED)
-    strangers = sorted(p for p in found if p not in expected and p.suffix != UNFINISHED)
+    strangers = sorted(p for p in found if p not in expected and p.suffix != UNFINISHED and not _of_the_desktop(p))
     if strangers:
         raise UserError(
             f"{out}: got {len(strangers)} files that belong to no image of this release and split ({strangers[0]}"
