@@ -44,12 +44,9 @@ def register_all_modules(init_default_scope: bool = True) -> None:
     import mmseg.models
     import mmseg.visualization  # noqa: F401
 
-    if init_default_scope and (DefaultScope.get_current_instance() is None or _scope_name() != "mmseg"):
+    scope = DefaultScope.get_current_instance()
+    if init_default_scope and (scope is None or scope.scope_name != "mmseg"):
         DefaultScope.get_instance(f"mmseg-{len(DefaultScope._instance_dict)}", scope_name="mmseg")
-
-
-def _scope_name() -> str:
-    return DefaultScope.get_current_instance().scope_name
 
 
 def init_model(

@@ -14,7 +14,7 @@ from mmengine.utils import ProgressBar
 from torch.utils.data import Dataset, get_worker_info
 
 from mmseg.datasets.lesion_dataset import LesionDataset
-from mmseg.datasets.sample_store import DiskStore, MemoryStore, Sample
+from mmseg.datasets.sample_store import DiskStore, Sample, keep_in_memory
 from mmseg.datasets.sampling import lesion_points
 from mmseg.registry import DATASETS
 from mmseg.structures import pack_masks
@@ -73,9 +73,9 @@ class ResidentDataset(Dataset):
         samples = _decode_all(source, num_threads)
         if self.cache == "disk":
             folder = make_folder(cache_dir or home_path("work_dirs", "cache"), "train_dataloader.dataset.cache_dir")
-            self._store: DiskStore | MemoryStore = DiskStore.of(source, Path(folder), samples)
+            self._store: DiskStore | list[Sample] = DiskStore.of(source, Path(folder), samples)
         else:
-            self._store = MemoryStore(samples, default_device() if self.cache == "device" else torch.device("cpu"))
+            self._store = keep_in_memory(samples, default_device() if self.cache == "device" else torch.device("cpu"))
 
     def __len__(self) -> int:
         return len(self._store)

@@ -29,7 +29,7 @@ from mmseg.utils.errors import UserError
 from mmseg.utils.locks import hold
 from mmseg.utils.whole_files import flush_folder
 
-__all__ = ["DiskStore", "MemoryStore", "Sample"]
+__all__ = ["DiskStore", "Sample", "keep_in_memory"]
 
 _VERSION = 1
 """Part of a disk store's key: raise it when what is written changes."""
@@ -59,7 +59,7 @@ class Sample:
     data_sample: SegDataSample
 
 
-class MemoryStore:
+def keep_in_memory(samples: Iterable[Sample], device: torch.device) -> list[Sample]:
     """Samples in the memory of a device; on a machine with a GPU those in main memory are pinned.
 
     Args:
@@ -67,19 +67,11 @@ class MemoryStore:
         device: where; lists of lesion pixels stay on the CPU, where places are drawn.
     """
 
-    def __init__(self, samples: Iterable[Sample], device: torch.device) -> None:
-        self._samples = [Sample(self._keep(s.image, device), self._keep(s.masks, device), s.data_sample) for s in samples]
-
-    @staticmethod
-    def _keep(tensor: Tensor, device: torch.device) -> Tensor:
+    def keep(tensor: Tensor) -> Tensor:
         kept = tensor.to(device)
         return kept.pin_memory() if device.type == "cpu" and default_device().type == "cuda" else kept
 
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def __getitem__(self, idx: int) -> Sample:
-        return self._samples[idx]
+    return [Sample(keep(sample.image), keep(sample.masks), sample.data_sample) for sample in samples]
 
 
 class DiskStore:

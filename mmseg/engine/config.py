@@ -23,10 +23,6 @@ from mmseg.utils.errors import UserError, nearest
 
 __all__ = ["check_config", "load_config", "merge_options"]
 
-_OF_MMENGINE = frozenset({"activation_checkpointing", "efficient_conv_bn_eval"})
-"""Keys that mmengine's runner reads beside those of every configuration."""
-
-
 def load_config(path: str | Path, cfg_options: dict[str, Any] | None = None, tell: bool = True) -> Config:
     """Read a Python configuration with its ``_base_`` files, environment values and overrides.
 
@@ -63,7 +59,7 @@ def load_config(path: str | Path, cfg_options: dict[str, Any] | None = None, tel
             print(f"note: {path} is a config of mmsegmentation 0.x; translated:\n{notes}", file=sys.stderr)
     for key in options:
         first = key.partition(".")[0]
-        if first not in TOP_LEVEL_KEYS | _OF_MMENGINE:
+        if first not in TOP_LEVEL_KEYS:
             what = "a variable of the file, copied to where it is used" if first in config else "no key of a configuration"
             raise UserError(f"--cfg-options {key}: {first!r} is {what}; name the place itself, as tools/print_config.py shows it"
                             f"{nearest(first, TOP_LEVEL_KEYS, likeness=0.6)}")

@@ -108,12 +108,10 @@ class LesionRunner(Runner):
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """As mmengine's, in channels-last memory order; on a CPU SyncBN becomes BN and DistributedDataParallel gets no device."""
         _lay_out(model, torch.channels_last)
-        on_cpu = default_device().type == "cpu"
-        if on_cpu:
-            model = revert_sync_batchnorm(model)
-            use_fast_weight_gradients(model)
-        if not on_cpu:
+        if default_device().type != "cpu":
             return super().wrap_model(model_wrapper_cfg, model)
+        model = revert_sync_batchnorm(model)
+        use_fast_weight_gradients(model)
         if not self.distributed:
             return model  # mmengine would move it to a GPU of Apple's
         unused = self.cfg.get("find_unused_parameters", False)

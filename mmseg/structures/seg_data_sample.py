@@ -12,10 +12,12 @@ class SegDataSample(BaseDataElement):
 
     Fields (each a :class:`mmengine.structures.PixelData`, ``.data`` is the tensor):
 
-    - ``gt_sem_seg``: multi-label uint8 ``(4, H, W)`` in {0, 1, 255}, or for softmax models long ``(1, H, W)`` with 0 for
-      background, 1 to 4 for the lesions and 255 for ignored pixels.
-    - ``probabilities``: float32 ``(4, H, W)`` in [0, 1], lesions only, in the data set's lesion order.
-    - ``pred_sem_seg``: uint8 ``(1, H, W)``, the index map: 0, or 1 + the likeliest lesion above its threshold.
+    - ``gt_sem_seg``: multi-label uint8 ``(4, H, W)`` in {0, 1, 255}, or an index map ``(1, H, W)`` with 0 for background, 1 to 4
+      for the lesions and 255 for ignored pixels: uint8 as a data set gives it, long for the losses of softmax models.
+    - ``probabilities``: float32 ``(C, H, W)`` in [0, 1], of the lesions, in the data set's order; where a softmax model has
+      ``thresholds=None``, of all its classes.
+    - ``pred_sem_seg``: uint8 ``(1, H, W)``, the index map: 0, or 1 + the likeliest lesion above its threshold; with
+      ``thresholds=None`` the likeliest class.
 
     Meta information: ``img_path, image_id, sample_idx, ori_shape (H, W), img_shape (H, W)``; of index maps
     ``reduce_zero_label``; of a :class:`~mmseg.datasets.ResidentDataset` ``lesion_points``.

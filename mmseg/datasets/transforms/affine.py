@@ -42,6 +42,7 @@ class BatchRandomAffine:
 
     Raises:
         ValueError: scales that are not positive or out of order, a probability that is not from 0 to 1, or a negative weight.
+        UserError: at the first batch, fewer weights than lesions.
     """
 
     def __init__(

@@ -34,11 +34,11 @@ from mmseg.utils.errors import nearest
 __all__ = ["LOADERS", "arguments", "key_findings"]
 
 TOP_LEVEL_KEYS = frozenset({
-    "auto_scale_lr", "compile", "custom_hooks", "custom_imports", "data_preprocessor", "default_hooks", "default_scope",
-    "env_cfg", "experiment_name", "find_unused_parameters", "launcher", "load_from", "log_level", "log_processor", "model",
-    "model_wrapper_cfg", "optim_wrapper", "param_scheduler", "randomness", "resume", "runner_type", "sync_bn", "test_cfg",
-    "test_dataloader", "test_evaluator", "train_cfg", "train_dataloader", "val_cfg", "val_dataloader", "val_evaluator",
-    "visualizer", "work_dir",
+    "activation_checkpointing", "auto_scale_lr", "compile", "custom_hooks", "custom_imports", "data_preprocessor",
+    "default_hooks", "default_scope", "efficient_conv_bn_eval", "env_cfg", "experiment_name", "find_unused_parameters",
+    "launcher", "load_from", "log_level", "log_processor", "model", "model_wrapper_cfg", "optim_wrapper", "param_scheduler",
+    "randomness", "resume", "runner_type", "sync_bn", "test_cfg", "test_dataloader", "test_evaluator", "train_cfg",
+    "train_dataloader", "val_cfg", "val_dataloader", "val_evaluator", "visualizer", "work_dir",
 })
 """What a whole configuration may hold; other top-level names are variables that the file itself uses."""
 

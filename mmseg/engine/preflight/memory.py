@@ -9,7 +9,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmseg.datasets.resident import SHARE, free_places
+from mmseg.datasets.resident import CACHES, SHARE, free_places
 from mmseg.datasets.sample_store import DiskStore
 from mmseg.engine.preflight.disk import existing
 from mmseg.engine.preflight.finding import ERROR, WARNING, Finding
@@ -100,7 +100,7 @@ def memory_findings(splits: list[Split], free: int | None = None, processes: int
     """
     device = default_device()
     for split in splits:
-        if split.cache not in ("auto", "device", "host", "disk"):
+        if split.cache not in CACHES:
             continue
         cache = "host" if split.cache == "device" and device.type == "cpu" else split.cache
         if cache == "auto":

@@ -18,6 +18,7 @@ from torch import nn
 from mmseg.engine.dataset_info import dataset_is_known, dataset_metainfo, trained_leaf, trains_on_lesions
 from mmseg.engine.preflight.config import dig
 from mmseg.engine.preflight.finding import ERROR, WARNING, Finding, build_or_finding
+from mmseg.engine.preflight.keys import LOADERS
 from mmseg.engine.preflight.splits import heard
 from mmseg.models import SegDataPreProcessor
 from mmseg.registry import DATA_SAMPLERS, HOOKS, METRICS, MODELS, PARAM_SCHEDULERS, find_class
@@ -56,7 +57,7 @@ class Parts:
             self._attempt(f"default_hooks.{key}", lambda cfg=cfg: _build_hook(cfg))
         for i, cfg in enumerate(_listed(self.config.get("custom_hooks"))):
             self._attempt(f"custom_hooks.{i}", lambda cfg=cfg: _build_hook(cfg))
-        for loader in ("train_dataloader", "val_dataloader", "test_dataloader"):
+        for loader in LOADERS:
             sampler = dig(self.config, f"{loader}.sampler")
             kind = find_class(DATA_SAMPLERS, sampler.get("type")) if isinstance(sampler, dict) else None
             if getattr(kind, "__module__", "").startswith(("mmengine.", "torch.", "mmseg.")):  # others may ask for the data

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from mmcv.cnn import build_conv_layer, build_norm_layer
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -58,11 +57,6 @@ class _Block(nn.Module):
     def _norm(self, channels: int) -> nn.Module:
         return build_norm_layer(self.norm_cfg, channels)[1]
 
-    @property
-    def last_norm(self) -> nn.Module:
-        """The normalisation before the addition, which ``zero_init_residual`` silences."""
-        raise NotImplementedError
-
     def forward(self, x: Tensor) -> Tensor:
         """``(B, in_channels, H, W)`` to ``(B, planes * expansion, H / stride, W / stride)``."""
         recompute = self.with_cp and x.requires_grad
@@ -84,11 +78,6 @@ class BasicBlock(_Block):
     def _residual(self, x: Tensor) -> Tensor:
         return self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
 
-    @property
-    def last_norm(self) -> nn.Module:
-        """``bn2``."""
-        return self.bn2
-
 
 class Bottleneck(_Block):
     """1x1, 3x3, 1x1 convolutions (He et al., 2016); the 3x3 is dilated."""
@@ -107,11 +96,6 @@ class Bottleneck(_Block):
     def _residual(self, x: Tensor) -> Tensor:
         x = self.relu(self.bn1(self.conv1(x)))
         return self.bn3(self.conv3(self.relu(self.bn2(self.conv2(x)))))
-
-    @property
-    def last_norm(self) -> nn.Module:
-        """``bn3``."""
-        return self.bn3
 
 
 _BLOCKS: dict[int, tuple[type[_Block], tuple[int, ...]]] = {
@@ -213,7 +197,8 @@ class ResNet(BaseModule):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             elif isinstance(module, _Block) and zero_init_residual:
-                torch.nn.init.zeros_(module.last_norm.weight)  # type: ignore[arg-type]
+                last: Any = module.bn3 if isinstance(module, Bottleneck) else module.bn2  # before the addition
+                nn.init.zeros_(last.weight)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Features of the stages in ``out_indices``.

@@ -13,7 +13,7 @@ from torch import Tensor
 from mmseg.datasets.sampling import lesion_points
 from mmseg.datasets.transforms import BatchRandom
 from mmseg.registry import MODELS, TRANSFORMS
-from mmseg.structures import IGNORE, SegDataSample, flatten_masks, pack_masks, unpack_masks
+from mmseg.structures import IGNORE, SegDataSample, class_masks, flatten_masks, pack_masks, unpack_masks
 
 __all__ = ["LesionDataPreprocessor"]
 
@@ -133,7 +133,4 @@ class _LesionPoints(Sequence[list[Tensor]]):
 
 def _channels(truth: Tensor) -> Tensor:
     """Masks as they are; an index map as one mask for each class from 1 to the largest that occurs."""
-    if len(truth) > 1:
-        return truth
-    largest = int(torch.where(truth == IGNORE, 0, truth).max())
-    return (truth == torch.arange(1, largest + 1).view(-1, 1, 1)).to(torch.uint8)
+    return class_masks(truth, int(truth.masked_fill(truth == IGNORE, 0).max()), 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -175,5 +175,4 @@ def init_classifier(conv: nn.Conv2d, multi_label: bool) -> nn.Conv2d:
 
 def add_prefix(losses: Mapping[str, Tensor], prefix: str, weight: float = 1.0) -> Losses:
     """``{"loss": x}`` to ``{"prefix.loss": weight * x}``."""
-    items: Iterable[tuple[str, Tensor]] = losses.items()
-    return {f"{prefix}.{name}": weight * value for name, value in items}
+    return {f"{prefix}.{name}": weight * value for name, value in losses.items()}

@@ -1,4 +1,4 @@
-"""How plug-in losses written for mmsegmentation weigh and reduce their elements."""
+"""Constants and class weights of losses, and how those written for mmsegmentation weigh and reduce their elements."""
 
 from __future__ import annotations
 
