@@ -101,6 +101,9 @@ def score(args: argparse.Namespace, way: str, weights: list[float] | None) -> tu
     head = getattr(runner.bare_model, "refine_head", None)
     if not hasattr(head, "branch_weights"):
         raise UserError(f"{args.config}: got a {type(runner.bare_model).__name__}, expected an SDCNet, which has DSWM stages")
+    tested = runner.bare_model.test_cfg or {}
+    if tested.get("flips") or tested.get("mode", "whole") != "whole":
+        raise UserError(f"{args.config}: got model.test_cfg with flips or windows, expected whole images: w_s are of one pass")
     names = tuple(runner.test_loop.dataloader.dataset.metainfo["classes"])
     histogram = WeightHistogram(head.stages, names)
     if weights is not None:

@@ -49,7 +49,10 @@ def main() -> None:
         for score in args.scores:
             head = f"{'first':>8}{'second':>9}{'difference':>12}{'95 % of draws':>21}   second is better in"
             print(f"{score + ', percent':<14}{head}")
-            print(*(line(name, of_it) for name, of_it in found[score].items()), "", sep="\n")
+            print(*(line(name, of_it) for name, of_it in found[score].items()), sep="\n")
+            if score in ("AP", "AUPR11") and found["Dice"]["mean"] and not found[score]["mean"]:
+                print(f"{score} of masks, or of 8 bits, is not to be compared with that of probabilities: compare Dice")
+            print()
         if args.json:
             args.json.write_text(json.dumps(found, indent=2) + "\n")
             print(f"written to {args.json}")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,10 +88,11 @@ def score_predictions(config: Config, folder: str | Path, out_dir: str | Path, c
     metric: LesionMetric = METRICS.build({**settings, "out_dir": str(out_dir), "quantised": QUANTISED if quantised else None})
     metric.dataset_meta = dataset.metainfo
     metric.about = dict(test_set=summarise_datasets(config.test_dataloader.dataset))
-    pictures, start = ReportPictures(), time.monotonic()
+    pictures, start, peak = ReportPictures(), time.monotonic(), 0.0
     for index, load in enumerate(loaders):
         item = dataset[index]
         sample, probabilities = item["data_samples"], load()
+        peak = max(peak, float(probabilities.max()))
         sample.probabilities = PixelData(data=torch.from_numpy(probabilities))
         name = Path(sample.img_path).name
         try:
@@ -100,6 +102,8 @@ def score_predictions(config: Config, folder: str | Path, out_dir: str | Path, c
         pictures.add(name, item["inputs"].permute(1, 2, 0).numpy(), probabilities > 0.5, sample.gt_sem_seg.data.numpy())
         left = (time.monotonic() - start) / (index + 1) * (len(loaders) - index - 1)
         print(f"[{index + 1}/{len(loaders)}] {name}, {left:.0f} s left", file=sys.stderr, flush=True)
+    if quantised and 0 < peak < 1.5 / 255:
+        raise UserError(f"{folder}: got the values 0 and 1 alone, expected 0 to 255: write 255 where a lesion is")
     scores = metric.evaluate(len(loaders))
     about = {"Command": command, "Configuration": json.dumps(config.to_dict(), indent=2, default=str)}
     write_report(out_dir, pictures, about)
@@ -135,6 +139,8 @@ def find_predictions(folder: str | Path, dataset: LesionDataset) -> tuple[list[L
             if file.is_file():
                 problem = _archive_problem(file, (len(classes), *size)) if archives else _map_problem(file, size)
                 unfit += [f"{file.relative_to(folder)}: {problem}"] if problem else []
+    if len(settings := _settings_of(files)) > 1 and archives:
+        unfit.append(f"results of {len(settings)} checkpoints or settings, as their .json files say: segment all anew")
     findings = [
         *_listed("missing", [str(file.relative_to(folder)) for file in missing]),
         *_listed("of no image of the set", [str(f.relative_to(folder)) for f in [*archives, *maps] if f not in files]),
@@ -144,6 +150,15 @@ def find_predictions(folder: str | Path, dataset: LesionDataset) -> tuple[list[L
         raise UserError(f"{folder}: the predictions do not fit the {len(paths)} images of the set:\n  " + "\n  ".join(findings))
     read = _read_archive if archives else _read_maps
     return [lambda files=wanted[path]: read(files) for path in paths], bool(maps)  # type: ignore[misc]
+
+
+def _settings_of(files: Iterable[Path]) -> set[str]:
+    """What ``tools/inference.py`` made probabilities from: a digest of weights and settings, where it stands beside them."""
+    found = set()
+    for file in files:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, IndexError):
+            found.add(str(json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))["made_from"]["settings"][0]))
+    return found
 
 
 def _listed(what: str, names: Sequence[str]) -> list[str]:

@@ -137,10 +137,12 @@ def _metrics(card: Mapping[str, Any]) -> list[str]:
     said = "95 % intervals over images in brackets" if intervals else "intervals were not measured"
     lines = [f"Percent; {said}; n/a where a score was not measured or the lesion does not occur.", ""]
     lines += [*_table(("lesion", *SCORES), rows), ""]
-    measured = (card["protocol"] or {}).get("checkpoint")
-    if measured and card["model"]["sha256"] not in measured:
-        lines += ["**Measured with another file than this checkpoint** (below): these are its scores only where one was "
-                  "published from the other.", ""]
+    protocol = card["protocol"] or {}
+    if card["model"]["sha256"] not in protocol.get("checkpoint", ""):
+        lines += ["**Not known to be measured with this checkpoint**, but with another file (below) or program: these are "
+                  "its scores only where one was published from the other.", ""]
+    if protocol.get("trained_on"):
+        lines += [f"**The model was trained on {protocol['trained_on']} of these images**: the scores say nothing of others.", ""]
     return [*lines, *(f"- {name}: {value}" for name, value in (card["protocol"] or {}).items())]
 
 

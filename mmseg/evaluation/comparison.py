@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mmseg.evaluation.bootstrap import draw_images, drawn_scores, percentiles
-from mmseg.evaluation.lesion_scores import SCORES
+from mmseg.evaluation.lesion_scores import SCORES, are_masks
 from mmseg.evaluation.result_files import COUNTS
 from mmseg.utils.errors import UserError
 
@@ -38,7 +38,8 @@ def compare_tests(first: str | Path, second: str | Path, samples: int = 2000, se
     Returns:
         by score and lesion (and ``mean``): ``first``, ``second``, ``difference``, ``interval`` (95 %, low and high), and
         ``better``, the share of draws in which the second is higher, a draw that ties being half a one; 0 to 1. None where there
-        is no score; the last two are None where a lesion occurs in one image only.
+        is no score, and for AP and AUPR11 where only one of the tests is of masks; the last two are None where a lesion occurs
+        in one image only.
 
     Raises:
         UserError: a folder lacks a file, the two are not of the same images and truth, or a number is out of its range.
@@ -60,14 +61,15 @@ def compare_tests(first: str | Path, second: str | Path, samples: int = 2000, se
             one, other = (test["scores"][name][score] for test in tests)
             differences = drawn[1][score][:, c] - drawn[0][score][:, c]
             known = differences[~np.isnan(differences)]
-            result[score][name] = None if one is None or other is None else dict(
+            unlike = score in ("AP", "AUPR11") and tests[0]["masks"] != tests[1]["masks"]
+            result[score][name] = None if one is None or other is None or unlike else dict(
                 first=one, second=other, difference=other - one, interval=percentiles(differences),
                 better=float(np.mean((known > 0) + 0.5 * (known == 0))) if len(known) else None)
     return result
 
 
 def _read(folder: str | Path) -> dict[str, Any]:
-    """Arrays of ``counts.npz``, images in the order of their names, and ``scores``, ``quantised``."""
+    """Arrays of ``counts.npz``, images in the order of their names, and ``scores``, ``quantised``, ``masks``."""
     path = Path(folder, COUNTS)
     try:
         with zipfile.ZipFile(path) as archive:
@@ -78,6 +80,7 @@ def _read(folder: str | Path) -> dict[str, Any]:
         found["scores"] = json.loads(Path(folder, "metrics.json").read_text())
         order = np.argsort(found["images"])
         found |= {key: found[key][order] for key in ("images", "above", "lesion", "coarse")}
+        found["masks"] = are_masks(found["above"].sum(0))
         found["quantised"] = found["scores"]["mean"]["AUPR11"] is None
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise UserError(f"{path}: cannot be read ({error}); expected a folder that tools/test.py of this version wrote by "

@@ -15,7 +15,7 @@ from torch import Tensor
 from mmseg.evaluation.average_precision import AUPR11_THRESHOLDS
 from mmseg.evaluation.bootstrap import COARSE_BINS, bootstrap_intervals
 from mmseg.evaluation.lesion_regions import region_counts
-from mmseg.evaluation.lesion_scores import SCORES, format_table, score_arrays, score_table
+from mmseg.evaluation.lesion_scores import SCORES, are_masks, format_table, score_arrays, score_table
 from mmseg.evaluation.result_files import write_scores
 from mmseg.evaluation.score_histogram import ScoreHistogram
 from mmseg.registry import METRICS
@@ -144,7 +144,7 @@ class LesionMetric(BaseMetric):
         if self.out_dir is not None:
             intervals = bootstrap_intervals(results, classes, arrays["AP"], self.bootstrap, self.seed, quantised)
         table = format_table(scores, intervals["mean"] if intervals else None)
-        masks = bool(above[:, 0, 1].any()) and np.array_equal(above[:, 0, 1], above[:, AUPR11_THRESHOLDS.index(0.9), 1])
+        masks = are_masks(above)
         if masks:
             table += f"\n{MASKS}"
         print_log(f"results over {len(results)} images, percent\n{table}", logger="current")

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mmseg.evaluation.average_precision import aupr11
+from mmseg.evaluation.average_precision import AUPR11_THRESHOLDS, aupr11
 
-__all__ = ["SCORES", "THRESHOLD_INDEX", "Scores", "format_table", "score_arrays", "score_table", "threshold_scores"]
+__all__ = ["SCORES", "THRESHOLD_INDEX", "Scores", "are_masks", "format_table", "score_arrays", "score_table", "threshold_scores"]
 
 SCORES = ("IoU", "Dice", "sensitivity", "precision", "AP", "AUPR11")
 """Keys of ``metrics.json``."""
@@ -17,6 +17,16 @@ THRESHOLD_INDEX = 5
 """Of 0.5 among the eleven thresholds."""
 
 Scores = dict[str, dict[str, float | None]]
+
+
+def are_masks(above: np.ndarray) -> bool:
+    """Whether predictions are masks, of which no p lies between 0 and 0.9.
+
+    Args:
+        above: pooled counts ``(lesions, thresholds, 2)`` of p > t at the eleven thresholds; the last are of all pixels.
+    """
+    predicted = above[..., 1]
+    return bool(predicted[:, 0].any()) and np.array_equal(predicted[:, 0], predicted[:, AUPR11_THRESHOLDS.index(0.9)])
 
 
 def threshold_scores(true_positive: np.ndarray, predicted: np.ndarray, lesion: np.ndarray) -> dict[str, np.ndarray]:

@@ -157,6 +157,18 @@ def test_other_mistakes(config: Config, archives: Path, photographs: list[Path],
         np.savez(bad / f"{photograph.stem}.npz", probabilities=np.full((4, 160, 240), 1.5, np.float32))
     with pytest.raises(UserError, match=r"the prediction of .*\.jpg: got a probability that is negative, above 1"):
         score_predictions(config, bad, tmp_path / "out")
+    for number, photograph in enumerate(photographs):
+        np.savez(bad / f"{photograph.stem}.npz", probabilities=np.full((4, 160, 240), 0.5, np.float32))
+        (bad / f"{photograph.stem}.json").write_text(json.dumps(dict(made_from=dict(settings=["ab"[number > 0], False]))))
+    with pytest.raises(UserError, match=r"results of 2 checkpoints or settings, as their \.json files say"):
+        score_predictions(config, bad, tmp_path / "out")
+    ones = tmp_path / "ones"
+    for lesion in LESIONS:
+        (ones / lesion).mkdir(parents=True)
+        for photograph in photographs:
+            Image.fromarray(np.eye(160, 240, dtype=np.uint8)).save(ones / lesion / f"{photograph.stem}.png")
+    with pytest.raises(UserError, match="got the values 0 and 1 alone, expected 0 to 255: write 255 where a lesion is"):
+        score_predictions(config, ones, tmp_path / "out")
     for photograph in photographs:
         np.savez(bad / f"{photograph.stem}.npz", logits=np.zeros(3))
     with pytest.raises(UserError, match="got logits, expected probabilities"):

@@ -66,9 +66,14 @@ def test_page(model: BaseSegmentor, speckled: Path, results: Path) -> None:
 
 def test_scores_of_another_file_are_told(model: BaseSegmentor, speckled: Path, results: Path) -> None:
     card = model_card(model, speckled, read_test_results(results))
-    assert "**Measured with another file than this checkpoint**" in card_markdown(card)
+    told = "**Not known to be measured with this checkpoint**"
+    assert told in card_markdown(card)
+    del card["protocol"]["checkpoint"]  # of another program's predictions
+    assert told in card_markdown(card)
     card["protocol"]["checkpoint"] = f"latest.pth, SHA-256 {card['model']['sha256']}"
-    assert "another file" not in card_markdown(card)
+    assert told not in card_markdown(card) and "**The model was trained on" not in card_markdown(card)
+    card["protocol"]["trained_on"] = 27
+    assert "**The model was trained on 27 of these images**" in card_markdown(card)
 
 
 def test_what_is_not_known_is_said(model: BaseSegmentor, speckled: Path, results: Path) -> None:

@@ -132,3 +132,11 @@ def test_counts_that_would_fill_the_memory(dull: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("mmseg.evaluation.comparison._MOST_BYTES", 1000)
     with pytest.raises(UserError, match="it would take more than"):
         compare_tests(dull, dull)
+
+
+def test_masks_are_not_compared_with_probabilities_by_ap(dull: Path, tmp_path: Path) -> None:
+    masks = [((probabilities > 0.5).astype(np.float32), truth) for probabilities, truth in images(0.3)]
+    ours = scored(tmp_path / "ours", masks)
+    found = compare_tests(ours, dull, samples=10)
+    assert set(found["AP"].values()) == set(found["AUPR11"].values()) == {None} and found["Dice"]["MA"] is not None
+    assert compare_tests(ours, scored(tmp_path / "theirs", masks), samples=10)["AP"]["MA"] is not None

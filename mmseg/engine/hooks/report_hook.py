@@ -9,9 +9,8 @@ from typing import Any
 from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import Hook
 
-from mmseg.datasets.leaves import summarise_datasets
+from mmseg.datasets.leaves import leaf_datasets, summarise_datasets
 from mmseg.engine.checkpoint import embedded_config
-from mmseg.engine.dataset_info import working_size
 from mmseg.engine.trained_images import trained_images
 from mmseg.evaluation import LesionMetric
 from mmseg.registry import HOOKS
@@ -82,11 +81,14 @@ class ReportHook(Hook):
 
 def _prediction(runner: Any) -> str:
     """How images are predicted, in words: scores of one way are not those of another."""
-    settings, size = getattr(runner.bare_model, "test_cfg", None) or {}, working_size(runner.cfg)
+    settings = getattr(runner.bare_model, "test_cfg", None) or {}
+    leaves = list(leaf_datasets(runner.cfg.test_dataloader.dataset))
+    sizes = dict.fromkeys("at their own size" if leaf.size is None else f"within {leaf.size[0]}x{leaf.size[1]}" for leaf in leaves
+                          if leaf.size is not None or not leaf.settings.get("pipeline"))
     way = "whole images" if settings.get("mode", "whole") == "whole" else f"windows of {tuple(settings['crop_size'])}"
     flips = settings.get("flips") or ()
     mirrored = f", averaged over {len(flips)} mirror images, too" if flips else ""
-    return f"{way} {'at their own size' if size is None else f'within {size[0]}x{size[1]}'}{mirrored}"
+    return f"{way} {' and '.join(sizes) or 'as their pipeline gives them'}{mirrored}"
 
 
 def _of_lesions(runner: Any) -> bool:
