@@ -143,7 +143,12 @@ class BaseSegDataset(BaseDataset):
             chosen[value] = new
         table = chosen[table]
         table[self.ignore_index] = IGNORE
-        return table.astype(np.uint8)[read_index_map(info["seg_map_path"])]
+        labels = table.astype(np.uint8)[read_index_map(info["seg_map_path"])]
+        known, largest = self.metainfo.get("classes"), int(labels.max(initial=0, where=labels != IGNORE))
+        if known is not None and largest >= len(known):
+            raise UserError(f"{info['seg_map_path']}: got class {largest}, expected 0 to {len(known) - 1}, one for each of "
+                            f"{', '.join(known)}; metainfo.classes, reduce_zero_label or ignore_index do not fit the maps")
+        return labels
 
     @classmethod
     def _load_metainfo(cls, metainfo: Any = None) -> dict:

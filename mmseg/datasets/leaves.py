@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from mmseg.datasets.basesegdataset import BaseSegDataset
 from mmseg.datasets.lesion_dataset import LesionDataset
 from mmseg.registry import DATASETS, find_class
 
@@ -37,6 +38,12 @@ class Leaf:
     def has_lesions(self) -> bool:
         """Whether it is a :class:`LesionDataset`."""
         return self.kind is not None and issubclass(self.kind, LesionDataset)
+
+    @property
+    def reads_itself(self) -> bool:
+        """Whether the project's own code reads its files, and not a pipeline of the user's."""
+        kinds = (LesionDataset, BaseSegDataset)
+        return self.kind is not None and issubclass(self.kind, kinds) and not self.settings.get("pipeline")
 
     @property
     def resident(self) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,10 @@ from mmseg.datasets.layouts import TIDY, Layout, find_records, index_records
 from mmseg.datasets.lesion_dataset import LesionDataset
 from mmseg.utils.errors import UserError
 
-__all__ = ["ReleaseDataset"]
+__all__ = ["MANIFEST", "ReleaseDataset"]
+
+MANIFEST = "conversion.json"
+"""Lies in the folder of a conversion from its start, and says of what it is one; ``complete`` when all is there."""
 
 
 class ReleaseDataset(LesionDataset):
@@ -38,6 +42,7 @@ class ReleaseDataset(LesionDataset):
     def load_data_list(self) -> list[dict[str, Any]]:
         """Records of the split, in the order of their names."""
         root = Path(self.data_root)
+        _check_complete(root / MANIFEST)
         records, strays = find_records(root, self.split, TIDY)
         unnamed = strays
         if not records:
@@ -66,3 +71,14 @@ class ReleaseDataset(LesionDataset):
             found += f"; {len(strays)} masks belong to no image ({strays[0]}{', ...' if len(strays) > 1 else ''})"
         if got != expected or strays:
             print_log(found, logger="current", level=logging.WARNING)
+
+
+def _check_complete(manifest: Path) -> None:
+    """Raise a UserError where a conversion was begun and not ended: files may be missing that would be taken for no lesion."""
+    try:
+        complete = json.loads(manifest.read_text(encoding="utf-8")).get("complete", True)
+    except (AttributeError, OSError, ValueError):  # none, or somebody else's
+        return
+    if complete is False:
+        raise UserError(f"{manifest.parent}: its conversion was not completed; run tools/dataset_converters/convert.py again: it "
+                        "goes on where it stopped")

@@ -78,7 +78,7 @@ class DiskStore:
     """Samples in one file that is mapped into memory, so that the system keeps what fits and reads the rest.
 
     Its folder is named by a digest of the source files (path, size, time of change) and the settings, which are the data set's
-    attributes that are None, numbers, strings or tuples of these: when any of them changes, another one is made. It is written
+    attributes that are None, numbers, strings or lists of these: when any of them changes, another one is made. It is written
     under another name and renamed when it is whole and on the disk, so that a half-written one is never used.
 
     Args:
@@ -185,7 +185,9 @@ def source_digest(source: LesionDataset) -> str:
 
 
 def _is_plain(value: Any) -> bool:
-    return all(map(_is_plain, value)) if isinstance(value, tuple) else value is None or isinstance(value, (str, int, float))
+    if isinstance(value, (tuple, list)):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, (str, int, float))
 
 
 def _remove_abandoned(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -93,12 +94,17 @@ class IoUMetric(BaseMetric):
         if self.format_only:
             print_log(f"index maps are in {self.output_dir}", logger="current")
             return {}
-        scores = self._scores(torch.stack(results).sum(0).double().numpy())
+        confusion = torch.stack(results).sum(0).double().numpy()
+        scores = self._scores(confusion)
         means = {f"m{name}": round(float(_nanmean(values) * 100), 2) for name, values in scores.items() if name != "aAcc"}
         lines = [f"{'class':<12}" + "".join(f"{name:>10}" for name in scores if name != "aAcc")]
         for i, label in enumerate(self._labels(len(results[0]) > len(self.dataset_meta["classes"]))):  # type: ignore[index]
             lines.append(f"{label:<12}" + "".join(f"{100 * v[i]:>10.2f}" for name, v in scores.items() if name != "aAcc"))
         print_log("per class results, percent\n" + "\n".join(lines), logger="current")
+        labels = self._labels(len(confusion) > len(self.dataset_meta["classes"]))  # type: ignore[index]
+        if absent := [label for label, pixels in zip(labels, confusion.sum(1), strict=True) if not pixels]:
+            print_log(f"{', '.join(absent)}: in no map of the set; are maps coded 0 and 255, of which 255 counts for nothing?",
+                      logger="current", level=logging.WARNING)
         return {"aAcc": round(float(scores["aAcc"]) * 100, 2), **means}
 
     def _has_background(self, sample: dict) -> bool:

@@ -151,3 +151,11 @@ def test_browsing_draws_every_class(root: Path, tmp_path: Path) -> None:
     config.train_dataloader.update(num_workers=0, persistent_workers=False)
     written = browse_dataset(config, tmp_path / "out", 2)
     assert len(written) == 2 and all(cv2.imread(str(path)) is not None for path in written)
+
+
+def test_classes_that_there_are_not(root: Path) -> None:
+    """PyTorch would end with an index out of bounds, at the first crop that holds one."""
+    assert cv2.imwrite(str(root / "ann_dir/train/b.png"), np.full((24, 40), 3, np.uint8))
+    with pytest.raises(UserError, match=r"b\.png: got class 3, expected 0 to 2, one for each of sky, sea, sand"):
+        Shapes(data_root=str(root), data_prefix=FOLDERS)[0]
+    assert Shapes(data_root=str(root), data_prefix=FOLDERS, ignore_index=3)[0]["data_samples"].gt_sem_seg.data.eq(255).all()

@@ -18,7 +18,7 @@ from releases import SHAPE, Picture, write, write_ddr, write_fgadr, write_idrid,
 
 from mmseg.datasets import DDRDataset, FGADRDataset, IDRiDDataset, ReleaseDataset
 from mmseg.datasets.converters import convert_dataset, files
-from mmseg.datasets.converters.convert import MANIFEST
+from mmseg.datasets.release_dataset import MANIFEST
 from mmseg.utils.errors import UserError
 
 COUNTS: dict[type[ReleaseDataset], int] = {IDRiDDataset: 5, DDRDataset: 7, FGADRDataset: 20}
@@ -154,6 +154,11 @@ class TestStopped:
         kept = tree(out)
         assert not json.loads(kept.pop(MANIFEST))["complete"]
         assert 3 <= len(kept) < len(tree(whole)) - 1 and kept.items() <= tree(whole).items()
+        if to == "tidy":
+            there = {Path(name).stem for name in kept if name.startswith("images/")}
+            assert all(name in kept for name in tree(whole) if name.startswith("masks/") and Path(name).stem[:-3] in there)
+            with pytest.raises(UserError, match=r"its conversion was not completed; run tools/dataset_converters/convert\.py"):
+                IDRiDDataset(str(out), "train")
         (out / "labelsTr" if to == "nnunet" else out / "images/train").joinpath(".IDRiD_01.png.part").write_bytes(b"half")
         done = convert_dataset(IDRiDDataset, roots[IDRiDDataset], out, to)
         assert done.kept == len(kept)

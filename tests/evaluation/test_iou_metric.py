@@ -73,7 +73,12 @@ def test_beta() -> None:
     assert found["mFscore"] == round(100 * fbeta_score(*flat(pairs()), beta=2, average="macro"), 2)
 
 
-def test_a_class_that_does_not_occur() -> None:
+def test_a_class_that_does_not_occur(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
+    told = "SE: in no map of the set"
+    evaluate(pairs())
+    evaluate(pairs(4))
+    written = caplog.text + "".join(capsys.readouterr())
+    assert written.count(told) == 1
     made = pairs(4)  # no SE anywhere
     assert evaluate(made)["mIoU"] == round(100 * jaccard_score(*flat(made), average="macro"), 2)
     with_zero = np.mean([*jaccard_score(*flat(made), average=None), 0])

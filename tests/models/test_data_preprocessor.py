@@ -221,3 +221,12 @@ def test_a_target_that_does_not_exist() -> None:
 
 def test_checkpoints_hold_no_mean() -> None:
     assert not LesionDataPreprocessor(MEAN, STD).state_dict()
+
+
+def test_masks_of_another_size_are_told() -> None:
+    """As from a data set that is meant for testing: they would be of another place, in silence."""
+    data = make_data([(8, 12)])
+    data["data_samples"][0].gt_sem_seg = PixelData(data=torch.ones(4, 80, 120, dtype=torch.uint8))
+    data.pop("masks", None)
+    with pytest.raises(ValueError, match=r"got images of \(8, 12\) with masks of \(80, 120\), expected one size"):
+        LesionDataPreprocessor(MEAN, STD, [CROP])(data, training=True)

@@ -15,14 +15,11 @@ from mmengine.utils import ProgressBar
 from mmseg.datasets.converters.files import write_json, write_output
 from mmseg.datasets.converters.formats import FORMATS
 from mmseg.datasets.converters.source import UNPACKED, open_source
-from mmseg.datasets.release_dataset import ReleaseDataset
+from mmseg.datasets.release_dataset import MANIFEST, ReleaseDataset
 from mmseg.utils.errors import UserError
 from mmseg.utils.whole_files import UNFINISHED
 
-__all__ = ["MANIFEST", "Conversion", "convert_dataset"]
-
-MANIFEST = "conversion.json"
-"""Lies in the output folder from the start, and says of what it is the conversion; ``complete`` when all is there."""
+__all__ = ["Conversion", "convert_dataset"]
 
 
 @dataclass

@@ -22,7 +22,8 @@ class Format:
     """A folder layout.
 
     Args:
-        outputs: the files of one record in one split.
+        outputs: the files of one record in one split, in which order they are written: the photograph last, so that none
+            stands there without its masks.
         check_folder: raises a UserError where the output folder cannot be named so.
         check_images: raises a UserError where these image files do not fit together.
         extras: JSON files of the whole, by name, from the data set's name and the image names of every split.
@@ -38,15 +39,15 @@ def _tidy(record: dict[str, Any], split: str) -> Outputs:
     """The photograph as it is; a mask where the release has one (from a label map: all)."""
     name, paths = record["image_id"], record.get("mask_paths", dict.fromkeys(LESIONS, "from a label map"))
     masks = {f"masks/{split}/{lesion}/{name}_{lesion}.png": lesion for lesion in LESIONS if paths[lesion]}
-    return {f"images/{split}/{name}{_suffix(record)}": "copy", **masks}
+    return {**masks, f"images/{split}/{name}{_suffix(record)}": "copy"}
 
 
 def _mmseg(record: dict[str, Any], split: str) -> Outputs:
     """mmsegmentation's folders, where the validation split is called 'val'."""
     folder = {"valid": "val"}.get(split, split)
     return {
-        f"img_dir/{folder}/{record['image_id']}{_suffix(record)}": "copy",
         f"ann_dir/{folder}/{record['image_id']}.png": "index",
+        f"img_dir/{folder}/{record['image_id']}{_suffix(record)}": "copy",
     }
 
 
@@ -59,7 +60,7 @@ def _check_mmseg(images: Sequence[Path]) -> None:
 def _nnunet(record: dict[str, Any], split: str) -> Outputs:
     """nnU-Net v2: one lossless format for images and labels; it cuts the validation images from ``imagesTr`` itself."""
     part = "Ts" if split == "test" else "Tr"
-    return {f"images{part}/{record['image_id']}_0000.png": "image", f"labels{part}/{record['image_id']}.png": "index"}
+    return {f"labels{part}/{record['image_id']}.png": "index", f"images{part}/{record['image_id']}_0000.png": "image"}
 
 
 def _check_nnunet(folder: Path) -> None:

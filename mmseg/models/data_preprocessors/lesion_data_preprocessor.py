@@ -104,6 +104,9 @@ class LesionDataPreprocessor(BaseDataPreprocessor):
             images=images, masks=stack_batch([mask[None] for mask in masks], pad_value=IGNORE), packed=not indexed, sizes=sizes,
             points=_LesionPoints(samples), random=BatchRandom(self.seed, self.iteration, slots),
         )
+        if batch["masks"].shape[-2:] != images.shape[-2:]:
+            raise ValueError(f"got images of {tuple(images.shape[-2:])} with masks of {tuple(batch['masks'].shape[-2:])}, "
+                             "expected one size: a data set with test_mode=True gives masks of the photograph's own")
         for transform in self.train_transforms:
             batch = transform(batch)
         targets = batch["masks"].long() if indexed else unpack_masks(batch["masks"][:, 0])
