@@ -29,6 +29,7 @@ model = dict(
             prev_channels=128,
             down_ratio=4,
             channels=128,
+            shallow_init_cfg=dict(type='Pretrained', checkpoint='{{$SDCNET_HOME:.}}/model/STDCNet813M_73.91.tar'),
             dropout_ratio=0.1,
             num_classes=7,
             norm_cfg=norm_cfg,

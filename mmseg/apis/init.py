@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import re
 import reprlib
@@ -16,9 +17,9 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import DefaultScope
 
 from mmseg.datasets.basesegdataset import drawn_palette
-from mmseg.engine.checkpoint import checkpoint_config, read_checkpoint
+from mmseg.engine.checkpoint import checkpoint_config, embedded_config, read_checkpoint
 from mmseg.engine.config import check_config, load_config, merge_options
-from mmseg.engine.dataset_info import dataset_metainfo, ignored_pipeline, trained_leaf, working_size
+from mmseg.engine.dataset_info import dataset_metainfo, ignored_pipeline, input_differences, trained_leaf, working_size
 from mmseg.engine.runner import load_weights
 from mmseg.models.segmentors.base import BaseSegmentor
 from mmseg.registry import MODELS
@@ -83,6 +84,10 @@ def init_model(
         meta: dict[str, Any] = (loaded or {}).get("meta") or {}
         model.cfg, model.checkpoint_meta, model.dataset_meta = settings, meta, _dataset_meta(meta, settings)
         model.working_size = working_size(settings)
+        if config is not None and loaded is not None:
+            with contextlib.suppress(UserError):  # what is inside may be damaged where a config is named in its place
+                for line in input_differences(settings, embedded_config(loaded, str(checkpoint)) or {}):
+                    MMLogger.get_current_instance().warning(line)
         if where := ignored_pipeline(settings):
             MMLogger.get_current_instance().warning(
                 f"{where}.pipeline is not run on photographs, which go into the network at their own size; for another one give "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import itertools
 import json
@@ -50,6 +51,9 @@ def load_config(path: str | Path, cfg_options: dict[str, Any] | None = None, tel
                             ) from error
         except Exception as error:  # a config is a program of the user's: it can fail in any way
             raise UserError(_fault(path, error)) from error
+    if tell and (idle := _idle_variables(path)):
+        print(f"warning: {path}: {', '.join(idle)}: given a value and used nowhere in this file; what files of _base_ made of "
+              "theirs stays: name the place itself, as tools/print_config.py shows it", file=sys.stderr)
     options = dict(cfg_options or {})
     if _is_old(config):
         old = (OLD_KEYS | set(config)) - {"train_cfg"}  # the oldest ones have an empty train_cfg, which is not the new one
@@ -65,6 +69,18 @@ def load_config(path: str | Path, cfg_options: dict[str, Any] | None = None, tel
                             f"{nearest(first, TOP_LEVEL_KEYS, likeness=0.6)}")
     merge_options(config, options)
     return config
+
+
+def _idle_variables(path: Path) -> list[str]:
+    """Variables of a file with ``_base_`` that are neither keys of a configuration nor used, as one that a base uses would be."""
+    try:
+        tree = ast.parse(Path(path).read_text(encoding="utf-8"))
+    except (SyntaxError, ValueError, OSError):  # YAML or JSON
+        return []
+    named = [target.id for node in tree.body if isinstance(node, ast.Assign) for target in node.targets
+             if isinstance(target, ast.Name)]
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    return [name for name in named if name not in used | TOP_LEVEL_KEYS | OLD_KEYS | {"_base_"}] if "_base_" in named else []
 
 
 def _fault(path: Path, error: Exception) -> str:

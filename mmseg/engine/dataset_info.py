@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from mmengine.config import Config
 
 from mmseg.datasets import LesionDataset
 from mmseg.datasets.leaves import Leaf, leaf_datasets
 from mmseg.utils.errors import UserError
 
-__all__ = ["dataset_is_known", "dataset_metainfo", "ignored_pipeline", "trained_leaf", "trains_on_lesions", "working_size"]
+__all__ = [
+    "data_preprocessor_of", "dataset_is_known", "dataset_metainfo", "ignored_pipeline", "input_differences",
+    "trained_leaf", "trains_on_lesions", "working_size",
+]
 
 _MOST_PIXELS = 2**27
 """Of a photograph as the network sees it."""
@@ -61,6 +65,37 @@ def ignored_pipeline(config: Config) -> str | None:
     """
     leaf = _first_leaf(config, "test_dataloader", "val_dataloader", "train_dataloader")
     return leaf.where if leaf and leaf.settings.get("pipeline") and leaf.size is None else None
+
+
+def data_preprocessor_of(config: Any) -> tuple[str, dict[str, Any]]:
+    """Key and settings of the data preprocessor that counts: the model's own, or else the one at the top level."""
+    model = config.get("model")
+    own = model.get("data_preprocessor") if isinstance(model, dict) else None
+    where, found = ("data_preprocessor", config.get("data_preprocessor")) if own is None else ("model.data_preprocessor", own)
+    return where, found if isinstance(found, dict) else {}
+
+
+def input_differences(config: Any, written: dict[str, Any]) -> list[str]:
+    """What a network would see otherwise than it did in its training, a line each.
+
+    Args:
+        config: that it is tested or used by.
+        written: configuration inside its checkpoint.
+    """
+    lines = []
+    (where, own), (_, trained) = data_preprocessor_of(config), data_preprocessor_of(written)
+    if {"mean", "std"} <= set(own) & set(trained) and not all(np.allclose(own[key], trained[key]) for key in ("mean", "std")):
+        mean, std = (",".join(map(str, trained[key])) for key in ("mean", "std"))
+        lines.append(
+            f"normalisation: got mean={list(own['mean'])}, std={list(own['std'])} from the config, but the model was trained "
+            f"with others; to test with its own: --cfg-options {where}.mean=[{mean}] {where}.std=[{std}]")
+    if trained_leaf(config).kind is trained_leaf(written).kind:  # another data set has another size
+        here, there = working_size(config), working_size(written)
+        if here is not None and there is not None and sorted(here) != sorted(there):
+            lines.append(f"size: got images within {here[0]}x{here[1]} from the config, but the model was trained for "
+                         f"{there[0]}x{there[1]}: lesions have another size than it has learnt; for its own: --cfg-options "
+                         f"test_dataloader.dataset.size=({there[0]},{there[1]})")
+    return lines
 
 
 def working_size(config: Config) -> tuple[int, int] | None:

@@ -146,6 +146,8 @@ class LesionRunner(Runner):
         _lay_out(self.model, torch.contiguous_format)  # random numbers are drawn in memory order
         super()._init_model_weights()
         _lay_out(self.model, torch.channels_last)
+        if self._load_from is None:
+            _check_frozen(self.bare_model)
 
     @cached_property
     def _resume_path(self) -> Path | None:
@@ -356,8 +358,7 @@ class LesionRunner(Runner):
             palette=[list(colour) for colour in info["palette"]],
             thresholds=self.bare_model.lesion_thresholds(self.bare_model.shown_classes(info)[0]),
             metrics={name: float(value) for name, value in (metrics or {}).items()},
-            init=getattr(self, "init_source", None) or getattr(
-                getattr(self.bare_model, "backbone", None), "init_source", "scratch"),
+            init=getattr(self, "init_source", None) or _first_weights(self.bare_model),
             versions=dict(
                 mmseg=__version__, torch=torch.__version__, mmengine=mmengine.__version__, numpy=np.__version__
             ),
@@ -369,6 +370,29 @@ class LesionRunner(Runner):
     def bare_model(self) -> BaseSegmentor:
         """The model without what wraps it for distributed training."""
         return cast(BaseSegmentor, self.model.module if is_model_wrapper(self.model) else self.model)
+
+
+def _first_weights(model: nn.Module) -> str:
+    """The files that initialisers have read, or 'scratch'."""
+    files = dict.fromkeys(getattr(module, "init_source", "scratch") for module in model.modules())
+    return ", ".join(file for file in files if file != "scratch") or "scratch"
+
+
+def _check_frozen(model: nn.Module) -> None:
+    """See that nothing stays as it was drawn at random.
+
+    Raises:
+        UserError: the file of a module's first weights is not there, and its weights or statistics are not trained.
+    """
+    for name, module in model.named_modules():
+        asked = getattr(module, "init_cfg", None) or ()
+        from_file = any(cfg.get("type") == "Pretrained" for cfg in (asked if isinstance(asked, (list, tuple)) else (asked,)))
+        kept = getattr(module, "norm_eval", False) or not all(parameter.requires_grad for parameter in module.parameters())
+        if from_file and kept and getattr(module, "init_source", None) == "scratch":
+            raise UserError(
+                f"model.{name}.init_cfg: its file is not there, and frozen_stages, norm_eval or norm_cfg.requires_grad keep "
+                "random weights or statistics as they are; put the file there, or train them, too"
+            )
 
 
 def _lay_out(model: nn.Module, order: torch.memory_format) -> None:

@@ -58,6 +58,20 @@ class TestLoad:
         )[name]
         assert found.startswith("/some/where")
 
+    def test_a_variable_of_a_base_that_a_file_sets_in_vain(
+        self, repo: Path, demo_config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """The base has copied its own into the data sets before."""
+        path = tmp_path / "mine.py"
+        base = f"_base_ = [{str(demo_config)!r}]\n"
+        path.write_text(f"{base}image_size = (64, 48)\nlr = 1e-4\noptim_wrapper = dict(optimizer=dict(lr=lr))\n")
+        load_config(path)
+        assert f"warning: {path}: image_size: given a value and used nowhere in this file" in capsys.readouterr().err
+        path.write_text(f"{base}image_size = (64, 48)\ntest_dataloader = dict(dataset=dict(size=image_size))\n")
+        for good in (path, *sorted((repo / "configs").glob("*net/*.py"))):
+            load_config(good)
+        assert "warning" not in capsys.readouterr().err
+
     def test_overrides_reach_nested_keys_and_list_items(self, demo_config: Path) -> None:
         config = load_config(demo_config, {
             "train_dataloader.batch_size": 3,

@@ -383,6 +383,28 @@ def test_a_checkpoint_hook_of_mmengine_writes_what_can_be_resumed(run_config: Ma
     assert runner.iter == 3 and "resumed at iteration 2" in log(tmp_path)
 
 
+def test_first_weights_that_are_missing_and_stay(run_config: MakeConfig, trained: Path, tmp_path: Path) -> None:
+    """A frozen stage of random weights learns nothing and says nothing."""
+    missing = dict(type="Pretrained", checkpoint=str(tmp_path / "none.pth"))
+    frozen = dict(model__backbone__init_cfg=missing, model__backbone__frozen_stages=1, train_cfg__max_iters=1, param_scheduler=[])
+    with pytest.raises(UserError, match=r"model\.backbone\.init_cfg: its file is not there, and frozen_stages, norm_eval or"):
+        train(run_config(tmp_path / "a", **frozen))
+    assert train(run_config(tmp_path / "b", load_from=str(trained), **frozen)).iter == 1
+    plain = dict(model__backbone__init_cfg=missing, train_cfg__max_iters=1, param_scheduler=[])
+    assert read_checkpoint(tmp_path / "b/latest.pth")["meta"]["init"].startswith("latest.pth sha256:")
+    train(run_config(tmp_path / "c", **plain))
+    assert read_checkpoint(tmp_path / "c/latest.pth")["meta"]["init"] == "scratch"
+
+
+def test_the_first_weights_of_any_part_are_told(run_config: MakeConfig, tmp_path: Path) -> None:
+    shallow = build_runner(run_config(tmp_path / "a")).bare_model.refine_head
+    torch.save(shallow.shallow_net.state_dict(), tmp_path / "shallow.pth")
+    first = dict(type="Pretrained", checkpoint=str(tmp_path / "shallow.pth"))
+    config = run_config(tmp_path / "b", train_cfg__max_iters=1, param_scheduler=[], model__decode_head__1__shallow_init_cfg=first)
+    train(config)
+    assert read_checkpoint(tmp_path / "b/latest.pth")["meta"]["init"].startswith("shallow.pth sha256:")
+
+
 def test_all_processes_know_the_same_best_score(
     run_config: MakeConfig, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

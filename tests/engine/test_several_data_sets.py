@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import runpy
@@ -14,10 +15,11 @@ import pytest
 from mmengine.config import Config
 from releases import write_ddr, write_fgadr
 
-from mmseg.apis import build_runner
+from mmseg.apis import build_runner, init_model
 from mmseg.apis.statistics import training_statistics
 from mmseg.engine import load_config
 from mmseg.engine.checkpoint import read_checkpoint
+from mmseg.engine.dataset_info import input_differences
 from mmseg.utils.errors import UserError
 
 
@@ -114,6 +116,22 @@ class TestAnotherDataSet:
         assert json.loads((tmp_path / "out/details.json").read_text())["images"] == 2
         assert "normalisation: got mean=[81.205, 50.636, 21.216], std=[76.252, 48.798, 21.625] from the config" in written
         assert "data_preprocessor.mean=[116.513,56.437,16.309] data_preprocessor.std=[80.206,41.232,13.293]" in written
+
+    def test_where_the_model_has_its_own_preprocessor_and_another_size(self, tiny_data: Path, trained: Path) -> None:
+        """The model's own counts; a warning that looks elsewhere is silenced by its own advice."""
+        written = json.loads(read_checkpoint(trained)["meta"]["config_json"])
+        own = Config(copy.deepcopy(written))
+        assert input_differences(own, written) == []
+        own.model.data_preprocessor = {**own.pop("data_preprocessor"), "mean": [9.0, 9.0, 9.0]}
+        own.test_dataloader.dataset.size = (120, 80)
+        normalisation, size = input_differences(own, written)
+        assert "--cfg-options model.data_preprocessor.mean=[116.513," in normalisation
+        assert "got images within 120x80 from the config, but the model was trained for 240x160" in size
+        with pytest.MonkeyPatch.context() as patch:
+            told: list[str] = []
+            patch.setattr("mmengine.logging.MMLogger.warning", lambda self, text: told.append(text))
+            init_model(own, trained, "cpu")
+        assert told == [normalisation, size]
 
     def test_no_warning_with_the_training_s_own(self, run: Callable[..., str]) -> None:
         mean, std = "data_preprocessor.mean=[116.513,56.437,16.309]", "data_preprocessor.std=[80.206,41.232,13.293]"

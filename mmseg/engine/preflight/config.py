@@ -13,6 +13,7 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
 from mmseg.compat.legacy_lr import LegacyLR
 from mmseg.datasets.leaves import leaf_datasets
+from mmseg.engine.dataset_info import data_preprocessor_of
 from mmseg.engine.preflight.finding import ERROR, NOTE, WARNING, Finding
 from mmseg.engine.preflight.keys import LOADERS, key_findings
 from mmseg.engine.preflight.types import matches
@@ -127,7 +128,7 @@ def _data_findings(config: Config, loaders: Sequence[str]) -> Iterator[Finding]:
         if tests and dig(settings, "sampler.type") == "InfiniteSampler":
             yield Finding(ERROR, f"{loader}.sampler.type", "'InfiniteSampler'", "'DefaultSampler'", "it would never end")
         for leaf in leaf_datasets(settings.get("dataset"), f"{loader}.dataset"):
-            if not leaf.has_lesions:
+            if not leaf.reads_itself:
                 continue
             if tests and leaf.resident is not None:
                 yield Finding(ERROR, leaf.where, "a ResidentDataset around it", "the data set itself", "metrics need its masks")
@@ -238,13 +239,17 @@ def _average_findings(config: Config) -> Iterator[Finding]:
 
 
 def _normalisation_findings(config: Config) -> Iterator[Finding]:
-    std = dig(config, "data_preprocessor.std")
+    where, settings = data_preprocessor_of(config)
+    if where.startswith("model.") and config.get("data_preprocessor") not in (None, settings):
+        yield Finding(ERROR, "data_preprocessor", "other settings than model.data_preprocessor, which is used", "one of the two",
+                      "take one out; --cfg-options name the other")
+    std: Any = settings.get("std")
+    mean: Any = settings.get("mean")
     if isinstance(std, (list, tuple)) and any(isinstance(s, (int, float)) and not s > 0 for s in std):
-        yield Finding(ERROR, "data_preprocessor.std", f"{list(std)}", "numbers greater than 0, since images are divided by them")
-    mean = dig(config, "data_preprocessor.mean")
+        yield Finding(ERROR, f"{where}.std", f"{list(std)}", "numbers greater than 0, since images are divided by them")
     numbers = [v for part in (mean, std) if isinstance(part, (list, tuple)) for v in part if isinstance(v, (int, float))]
     if len(numbers) == 6 and max(numbers) <= 1 and any(mean):  # zeros and ones mean: not at all
-        yield Finding(WARNING, "data_preprocessor.mean", f"{list(mean)}", "numbers from 0 to 255, as std",
+        yield Finding(WARNING, f"{where}.mean", f"{list(mean)}", "numbers from 0 to 255, as std",
                       "for a new training multiply both by 255, or let tools/dataset_statistics.py tell them")
 
 

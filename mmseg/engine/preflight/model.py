@@ -115,9 +115,8 @@ def class_findings(model: Any, config: Config) -> Iterator[Finding]:
     kind = "multi_label=True (one channel a lesion)" if multi_label else "softmax (background and the lesions)"
     if not of_lesions:
         kind = f"softmax over the classes of {dataset.get('type')}"
-    for name in _HEADS:
-        head = getattr(model, name, None)
-        if head is not None and getattr(head, "num_classes", expected) != expected:
+    for name, head in _heads(model):
+        if getattr(head, "num_classes", expected) != expected:
             yield Finding(ERROR, f"{name}.num_classes", f"{head.num_classes}", f"{expected} for {kind}")
     if multi_label and not of_lesions:
         yield Finding(ERROR, "multi_label", "True", f"False: {dataset.get('type')} has one index map an image")
@@ -138,9 +137,19 @@ def class_findings(model: Any, config: Config) -> Iterator[Finding]:
         yield from _ignore_findings(model, config)
 
 
+def _heads(model: Any) -> Iterator[tuple[str, Any]]:
+    """Every head with its key; of a list each."""
+    for name in _HEADS:
+        head = getattr(model, name, None)
+        if isinstance(head, nn.ModuleList):
+            yield from ((f"{name}.{i}", one) for i, one in enumerate(head))
+        elif head is not None:
+            yield name, head
+
+
 def _ignore_findings(model: Any, config: Config) -> Iterator[Finding]:
     """Masks and maps come with 255 where nothing counts, whatever a data set's files have there."""
-    given = {f"{name}.ignore_index": getattr(getattr(model, name, None), "ignore_index", IGNORE) for name in _HEADS}
+    given = {f"{name}.ignore_index": getattr(head, "ignore_index", IGNORE) for name, head in _heads(model)}
     for key in ("val_evaluator", "test_evaluator"):
         for i, cfg in enumerate(_listed(config.get(key))):
             given[f"{key}.{i}.ignore_index"] = cfg.get("ignore_index", IGNORE) if isinstance(cfg, dict) else IGNORE

@@ -71,6 +71,8 @@ def test_every_shipped_config_is_clean(repo: Path) -> None:
     ("train_cfg", dict(max_iters=9), "train_cfg.type: got None, expected 'IterBasedTrainLoop'"),
     ("train_cfg", dict(type="IterBasedTrainLoop"), "train_cfg.max_iters: got nothing, expected"),
     ("test_dataloader.dataset.size", (240, "160"), "test_dataloader.dataset.size: got (240, '160') (tuple), expected"),
+    ("model.data_preprocessor", dict(type="LesionDataPreprocessor", mean=[9.0] * 3, std=[9.0] * 3),
+     "data_preprocessor: got other settings than model.data_preprocessor, which is used"),
     ("model.type", SDCNet, "model.type: got the class SDCNet, expected its name, 'SDCNet'"),
     ("optim_wrapper.optimizer.type", torch.optim.AdamW, "optimizer.type: got the class AdamW, expected its name, 'AdamW'"),
     ("custom_hooks", dict(type="EMAHook"), "custom_hooks: got {'type': 'EMAHook'}, expected a list"),

@@ -324,6 +324,12 @@ class TestParts:
         assert [f"{finding.where}: {finding.got}" for finding in found] == [
             "refine_head.ignore_index: 254", "test_evaluator.0.ignore_index: 0"]
 
+    def test_each_of_several_auxiliary_heads(self, run_config: MakeConfig, tmp_path: Path) -> None:
+        head = {**run_config(tmp_path / "w").model.auxiliary_head}
+        config = run_config(tmp_path / "w", model__auxiliary_head=[head, {**head, "num_classes": 3, "ignore_index": 0}])
+        assert [finding.where for finding in build_parts(config).findings] == [
+            "auxiliary_head.1.num_classes", "auxiliary_head.1.ignore_index"]
+
     def test_a_sampler_of_ones_own_is_left_to_its_data(self, run_config: MakeConfig, tmp_path: Path) -> None:
         @DATA_SAMPLERS.register_module(force=True)
         class ByLesionSampler:
