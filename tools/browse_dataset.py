@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from _cli import UserError, exit_on_user_error, home_path, options, require
 
@@ -10,7 +11,7 @@ from _cli import UserError, exit_on_user_error, home_path, options, require
 def main() -> None:
     parser = argparse.ArgumentParser(description="Write training batches, after augmentation, as pictures with their masks.")
     parser.add_argument("config")
-    parser.add_argument("--out-dir", metavar="DIR", help="default: $SDCNET_HOME/work_dirs/browse")
+    parser.add_argument("--out-dir", metavar="DIR", help="default: $SDCNET_HOME/work_dirs/browse/<config name>")
     parser.add_argument("--number", type=int, default=16, help="pictures to write")
     parser.add_argument("--cfg-options", nargs="+", action="extend", metavar="KEY=VALUE", help="override config values")
     args = parser.parse_args()
@@ -22,7 +23,7 @@ def main() -> None:
         require(config, "train_dataloader")
         if args.number < 1:
             raise UserError(f"--number: got {args.number}, expected 1 or more")
-        out_dir = args.out_dir or home_path("work_dirs", "browse")
+        out_dir = args.out_dir or home_path("work_dirs", "browse", Path(args.config).stem)
         written = browse_dataset(config, out_dir, args.number)
     print(f"{len(written)} pictures in {out_dir}")
 

@@ -123,7 +123,8 @@ def main() -> None:
         leave_processes()
         if runner.rank == 0:
             work_dir = Path(runner.work_dir)
-            print(f"\ncheckpoint  {work_dir / 'latest.pth'}\ncurves      {work_dir / 'curves.png'}\nlog         {runner.log_dir}")
+            drawn = f"curves      {work_dir / 'curves.png'}\n" if (work_dir / "curves.png").is_file() else ""
+            print(f"\ncheckpoint  {work_dir / 'latest.pth'}\n{drawn}log         {runner.log_dir}")
 
 
 if __name__ == "__main__":

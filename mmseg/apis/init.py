@@ -86,8 +86,8 @@ def init_model(
         model.working_size = working_size(settings)
         if config is not None and loaded is not None:
             with contextlib.suppress(UserError):  # what is inside may be damaged where a config is named in its place
-                for line in input_differences(settings, embedded_config(loaded, str(checkpoint)) or {}):
-                    MMLogger.get_current_instance().warning(line)
+                for what, options in input_differences(settings, embedded_config(loaded, str(checkpoint)) or {}):
+                    MMLogger.get_current_instance().warning(f"{what}; name no config, or have in it {options}")
         if where := ignored_pipeline(settings):
             MMLogger.get_current_instance().warning(
                 f"{where}.pipeline is not run on photographs, which go into the network at their own size; for another one give "

@@ -139,8 +139,9 @@ def find_predictions(folder: str | Path, dataset: LesionDataset) -> tuple[list[L
             if file.is_file():
                 problem = _archive_problem(file, (len(classes), *size)) if archives else _map_problem(file, size)
                 unfit += [f"{file.relative_to(folder)}: {problem}"] if problem else []
-    if len(settings := _settings_of(files)) > 1 and archives:
-        unfit.append(f"results of {len(settings)} checkpoints or settings, as their .json files say: segment all anew")
+    if len(settings := _settings_of(files)) > 1 and archives:  # as where each fold's model has segmented the other images
+        print(f"warning: {folder}: these are results of {len(settings)} checkpoints or settings, as their .json files say; for "
+              "the scores of one model segment all images by it", file=sys.stderr)
     findings = [
         *_listed("missing", [str(file.relative_to(folder)) for file in missing]),
         *_listed("of no image of the set", [str(f.relative_to(folder)) for f in [*archives, *maps] if f not in files]),

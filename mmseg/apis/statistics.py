@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from mmengine.config import Config
 from mmengine.utils import track_iter_progress
 
@@ -35,4 +37,4 @@ def training_statistics(config: Config) -> tuple[list[float], list[float]]:
         raise UserError(f"{config.filename}: train_dataloader.dataset is no single data set; name a config that trains on one")
     dataset = DATASETS.build(leaves[0].settings)
     paths = [dataset.get_data_info(i)["img_path"] for i in range(len(dataset))]
-    return colour_statistics(track_iter_progress(paths, bar_width=30))
+    return colour_statistics(track_iter_progress(paths, bar_width=30, file=sys.stderr))

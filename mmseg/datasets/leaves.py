@@ -35,6 +35,12 @@ class Leaf:
         return found if inspect.isclass(found) else None
 
     @property
+    def is_bare(self) -> bool:
+        """Whether :attr:`kind` is looked up by a bare name, which imports nothing: so it must be inside of checkpoints."""
+        name = self.settings.get("type")
+        return isinstance(name, str) and "." not in name and "_scope_" not in self.settings
+
+    @property
     def has_lesions(self) -> bool:
         """Whether it is a :class:`LesionDataset`."""
         return self.kind is not None and issubclass(self.kind, LesionDataset)

@@ -75,27 +75,27 @@ def data_preprocessor_of(config: Any) -> tuple[str, dict[str, Any]]:
     return where, found if isinstance(found, dict) else {}
 
 
-def input_differences(config: Any, written: dict[str, Any]) -> list[str]:
-    """What a network would see otherwise than it did in its training, a line each.
+def input_differences(config: Any, written: dict[str, Any]) -> list[tuple[str, str]]:
+    """What a network would see otherwise than it did in its training, and the overrides that put it right.
 
     Args:
         config: that it is tested or used by.
         written: configuration inside its checkpoint.
     """
-    lines = []
+    found = []
     (where, own), (_, trained) = data_preprocessor_of(config), data_preprocessor_of(written)
     if {"mean", "std"} <= set(own) & set(trained) and not all(np.allclose(own[key], trained[key]) for key in ("mean", "std")):
         mean, std = (",".join(map(str, trained[key])) for key in ("mean", "std"))
-        lines.append(
-            f"normalisation: got mean={list(own['mean'])}, std={list(own['std'])} from the config, but the model was trained "
-            f"with others; to test with its own: --cfg-options {where}.mean=[{mean}] {where}.std=[{std}]")
-    if trained_leaf(config).kind is trained_leaf(written).kind:  # another data set has another size
+        found.append((f"normalisation: got mean={list(own['mean'])}, std={list(own['std'])} from the config, but the model was "
+                      "trained with others", f"{where}.mean=[{mean}] {where}.std=[{std}]"))
+    of_training = trained_leaf(written)
+    if of_training.is_bare and trained_leaf(config).kind is of_training.kind:  # another data set has another size
         here, there = working_size(config), working_size(written)
         if here is not None and there is not None and sorted(here) != sorted(there):
-            lines.append(f"size: got images within {here[0]}x{here[1]} from the config, but the model was trained for "
-                         f"{there[0]}x{there[1]}: lesions have another size than it has learnt; for its own: --cfg-options "
-                         f"test_dataloader.dataset.size=({there[0]},{there[1]})")
-    return lines
+            found.append((f"size: got images within {here[0]}x{here[1]} from the config, but the model was trained for "
+                          f"{there[0]}x{there[1]}: lesions have another size than it has learnt",
+                          f"test_dataloader.dataset.size=[{there[0]},{there[1]}]"))
+    return found
 
 
 def working_size(config: Config) -> tuple[int, int] | None:

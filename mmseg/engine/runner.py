@@ -18,6 +18,7 @@ from typing import Any, cast
 import mmengine
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process, master_only
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper, revert_sync_batchnorm
@@ -192,7 +193,6 @@ class LesionRunner(Runner):
                 f"{self._timeout} s ends the job (env_cfg.dist_cfg.timeout)"
             )
         with sole_writer(self.work_dir) if is_main_process() else contextlib.nullcontext():
-            self._keep_config()
             model = super().train()
         stopped_by = getattr(self.train_loop, "stopped_by", 0)
         if stopped_by:
@@ -206,11 +206,15 @@ class LesionRunner(Runner):
 
     @master_only
     def _keep_config(self) -> None:
-        """Write the config of this training into the work_dir, such that it is a config for another one: it resumes nothing."""
+        """Write the config of this training into the work_dir, such that it is a config for another one: it resumes nothing, and
+        begins with the weights that this one began with."""
         config = copy.deepcopy(self.cfg)
+        path = Path(self.work_dir, Path(self.cfg.filename).name if self.cfg.filename else f"{self.timestamp}.py")
         if self._resume:
             config.load_from, config.resume = None, False
-        config.dump(Path(self.work_dir, Path(self.cfg.filename).name if self.cfg.filename else f"{self.timestamp}.py"))
+            with contextlib.suppress(Exception):  # none is there, or a user's own
+                config.load_from = Config.fromfile(path).get("load_from")
+        config.dump(path)
 
     def load_or_resume(self) -> None:
         """Load or resume, once; ``resume`` without a checkpoint in the work_dir starts afresh and says so."""
@@ -226,6 +230,8 @@ class LesionRunner(Runner):
             self.load_checkpoint(self._load_from, strict=not in_training)
             self.init_source = named_source(self._load_from)
         self._has_loaded = True
+        if isinstance(self._train_loop, BaseLoop):  # what could refuse this training has had its say
+            self._keep_config()
 
     def load_checkpoint(self, filename: str, map_location: Any = "cpu", strict: bool = True, **_: Any) -> dict[str, Any]:
         """Load weights; see :func:`load_weights`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -20,8 +21,9 @@ _WHICH = ("split", "split_seed", "split_dir", "fold", "num_folds", "fold_seed", 
 def trained_images(written: dict[str, Any], config: Config) -> tuple[list[str], str]:
     """Test images that a model was trained on, so far as the configuration inside its checkpoint tells.
 
-    Data sets of lesions are compared with those of the same class, listed from the folder that is tested on: the training's may
-    have been elsewhere. No image is read.
+    Data sets of lesions are compared with those of the same class. Of the checkpoint's only the folder and what chooses images
+    are read, since a configuration of somebody else could run code. Where its folder is not there, as on another machine, the
+    training's images are looked for in the folder that is tested on. No image is read.
 
     Args:
         written: configuration inside the checkpoint.
@@ -30,22 +32,29 @@ def trained_images(written: dict[str, Any], config: Config) -> tuple[list[str], 
     Returns:
         the paths of the images, sorted, and what chose those of the training, for a message.
     """
-    shared: set[str] = set()
+    shared: set[Path] = set()
     chosen: dict[str, None] = {}
-    trained = list(leaf_datasets((written.get("train_dataloader") or {}).get("dataset")))
+    loader = written.get("train_dataloader")
+    trained = [leaf for leaf in leaf_datasets(loader.get("dataset") if isinstance(loader, dict) else None) if leaf.is_bare]
     with heard():  # the data sets say it themselves when they are tested
         for tested in leaf_datasets((config.get("test_dataloader") or {}).get("dataset")):
-            root = tested.settings.get("data_root")
-            for other in (leaf for leaf in trained if leaf.has_lesions and leaf.kind is tested.kind):
-                both = _images(tested, root) & _images(other, root)
+            for other in (leaf for leaf in trained if tested.has_lesions and leaf.kind is tested.kind):
+                choice = {key: value for key in _WHICH if isinstance(value := other.settings.get(key), (str, int))}
+                rest = {key: value for key, value in tested.settings.items() if key not in _WHICH}
+                root = other.settings.get("data_root")
+                there = isinstance(root, str) and Path(root).is_dir()
+                own = {**rest, **choice, **({"data_root": root} if there else {})}
+                both = _images(tested, tested.settings) & _images(tested, own)
                 shared |= both
                 if both:
-                    choice = (f"{key}={other.settings[key]!r}" for key in _WHICH if other.settings.get(key) is not None)
-                    chosen[", ".join(choice)] = None
-    return sorted(shared), "; ".join(chosen)
+                    said = ", ".join(f"{key}={value!r}" for key, value in choice.items())
+                    chosen[said if there else f"{said} of a folder that is not here: if it held the same images"] = None
+    return sorted(map(str, shared)), "; ".join(chosen)
 
 
-def _images(leaf: Leaf, root: Any) -> set[str]:
+def _images(leaf: Leaf, settings: dict[str, Any]) -> set[Path]:
     """Paths of a data set's images; none where it cannot be built, which is told where it is used."""
-    dataset = build_or_finding(lambda: DATASETS.build({**leaf.settings, "data_root": root}), leaf.where)
-    return set() if isinstance(dataset, Finding) else {dataset.get_data_info(i)["img_path"] for i in range(len(dataset))}
+    dataset = build_or_finding(lambda: DATASETS.build(settings), leaf.where)
+    if isinstance(dataset, Finding):
+        return set()
+    return {Path(dataset.get_data_info(i)["img_path"]).resolve() for i in range(len(dataset))}

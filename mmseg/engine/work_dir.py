@@ -68,9 +68,9 @@ def scalar_logs(folder: str | Path) -> list[Path]:
 
 
 def remove_run(folder: str | Path) -> None:
-    """Remove a run's checkpoints, and the numbers that its curves are drawn from; for its :func:`sole_writer`."""
+    """Remove a run's checkpoints, its curves, and the numbers that they are drawn from; for its :func:`sole_writer`."""
     own = Path(folder).resolve()
-    for path in [*checkpoints(folder), *scalar_logs(folder), Path(folder, "last_checkpoint")]:
+    for path in [*checkpoints(folder), *scalar_logs(folder), Path(folder, "last_checkpoint"), Path(folder, "curves.png")]:
         if path.parent.resolve().is_relative_to(own):  # not what lies behind a link to another run
             path.unlink(missing_ok=True)
 

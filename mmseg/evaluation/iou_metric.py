@@ -100,7 +100,9 @@ class IoUMetric(BaseMetric):
         lines = [f"{'class':<12}" + "".join(f"{name:>10}" for name in scores if name != "aAcc")]
         for i, label in enumerate(self._labels(len(results[0]) > len(self.dataset_meta["classes"]))):  # type: ignore[index]
             lines.append(f"{label:<12}" + "".join(f"{100 * v[i]:>10.2f}" for name, v in scores.items() if name != "aAcc"))
-        print_log("per class results, percent\n" + "\n".join(lines), logger="current")
+        table = "\n".join(lines)
+        print_log(f"per class results, percent\n{table}", logger="current")
+        print(f"\n{table}\n", flush=True)  # the log's console shows one-line messages
         labels = self._labels(len(confusion) > len(self.dataset_meta["classes"]))  # type: ignore[index]
         if absent := [label for label, pixels in zip(labels, confusion.sum(1), strict=True) if not pixels]:
             print_log(f"{', '.join(absent)}: in no map of the set; are maps coded 0 and 255, of which 255 counts for nothing?",

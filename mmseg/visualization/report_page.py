@@ -28,6 +28,7 @@ figure { margin: 0; } figcaption { font-size: 0.9em; } .stack { position: relati
 .views label { cursor: pointer; padding: 0 8px; border: 1px solid var(--line); }
 .views input { position: absolute; opacity: 0; } .views label:has(:checked) { background: var(--curve); color: var(--on); }
 .views label:has(:focus-visible) { outline: 2px solid var(--curve); outline-offset: 2px; }
+@media print { #images .wide { max-height: none; overflow: visible; } .key span { print-color-adjust: exact; } }
 figure:has([value=truth]:checked) .truth, figure:has([value=prediction]:checked) .prediction,
 figure:has([value=error]:checked) .error { display: block; }
 .views .large { margin-left: auto; } figure:has(.large :checked) { grid-column: 1 / -1; }

@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.structures import PixelData
 from PIL import Image
 
 from mmseg.apis import LesionInferencer, inference_model, init_model, show_result_pyplot, write_results
-from mmseg.datasets import DeepGlobeDataset
+from mmseg.datasets import DeepGlobeDataset, LesionDataset
 from mmseg.engine import load_config
 from mmseg.engine.hooks import OverlayHook, SampleOverlayHook
+from mmseg.engine.preflight import class_findings
 from mmseg.models.segmentors.base import BaseSegmentor
 from mmseg.structures import LESIONS
 from mmseg.utils.errors import UserError
@@ -73,16 +75,17 @@ def test_pictures(model: BaseSegmentor, image: np.ndarray, tmp_path: Path) -> No
     assert (tmp_path / "out/a_overlay.png").is_file()
 
 
-def test_a_training_image(model: BaseSegmentor, image: np.ndarray) -> None:
-    """Its truth is an index map."""
+def sample_overlay(model: BaseSegmentor, image: np.ndarray, meta: dict, truth: torch.Tensor | None = None) -> np.ndarray:
+    """What the hook draws of a data set that draws random numbers."""
     pictures = []
 
     class Dataset:
-        metainfo = DeepGlobeDataset.METAINFO
+        metainfo = meta
 
         def __getitem__(self, index: int) -> dict:
+            torch.rand(1)
             sample = inference_model(model, image)
-            sample.gt_sem_seg = sample.pred_sem_seg
+            sample.gt_sem_seg = sample.pred_sem_seg if truth is None else PixelData(data=truth)
             return dict(inputs=torch.from_numpy(image).permute(2, 0, 1), data_samples=sample)
 
     class Runner:
@@ -90,8 +93,16 @@ def test_a_training_image(model: BaseSegmentor, image: np.ndarray) -> None:
         train_dataloader = type("Loader", (), {"dataset": Dataset()})
         visualizer = type("Visualizer", (), {"add_image": lambda self, name, picture, step: pictures.append(picture)})()
 
+    before = torch.get_rng_state()
     SampleOverlayHook(interval=1).after_train_iter(Runner(), 0)
-    assert pictures[0].shape[1] == 100 and pictures[0].shape[0] > 140
+    assert torch.equal(torch.get_rng_state(), before)
+    return pictures[0]
+
+
+def test_a_training_image(model: BaseSegmentor, image: np.ndarray) -> None:
+    """Its truth is an index map."""
+    height, width = sample_overlay(model, image, DeepGlobeDataset.METAINFO).shape[:2]
+    assert width == 100 and height > 140
 
 
 def test_thresholds_are_refused(model: BaseSegmentor) -> None:
@@ -106,3 +117,8 @@ def test_lesions_have_a_background(repo: Path, image: np.ndarray, tmp_path: Path
     np.testing.assert_array_equal(found.index_map, found.probabilities.argmax(0))
     write_results(found, tmp_path, "a", {})
     assert show_result_pyplot(model, image, inference_model(model, image)).shape[1] == 100
+    truth = torch.ones(4, 70, 100, dtype=torch.uint8)  # which has no background
+    assert sample_overlay(model, image, LesionDataset.METAINFO, truth).shape[1] == 100
+    config = load_config(repo / "configs/isdnet/isdnet_r18-d8_softmax_512x512_2500_IDRiD_cv.py")
+    found = [finding for finding in class_findings(model, config) if finding.severity == "error"]
+    assert [finding.where for finding in found] == ["val_evaluator.0", "test_evaluator.0"]

@@ -306,6 +306,7 @@ class TestDifferences:
         with pytest.raises(UserError, match=told):
             train(run_config(tmp_path, resume=True, train_cfg__max_iters=9))
         assert (tmp_path / "latest.pth").read_bytes() == before
+        assert not list(tmp_path.glob("*.py")), "the config is that of a training"
         assert train(run_config(tmp_path, resume=True)).iter == 4
 
     def test_another_optimizer_is_refused(self, run_config: MakeConfig, whole: Path, tmp_path: Path) -> None:

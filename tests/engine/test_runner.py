@@ -396,6 +396,15 @@ def test_first_weights_that_are_missing_and_stay(run_config: MakeConfig, trained
     assert read_checkpoint(tmp_path / "c/latest.pth")["meta"]["init"] == "scratch"
 
 
+def test_the_config_that_is_kept_begins_with_the_same_weights(run_config: MakeConfig, trained: Path, tmp_path: Path) -> None:
+    """Also after a resume, which has none to begin with."""
+    for number, more in enumerate((dict(load_from=str(trained)), dict(resume=True))):
+        train(run_config(tmp_path, train_cfg__max_iters=number + 1, param_scheduler=[], **more))
+        (path,) = tmp_path.glob("*.py")
+        kept = Config.fromfile(path)
+        assert (kept.load_from, kept.resume, kept.train_cfg.max_iters) == (str(trained), False, number + 1)
+
+
 def test_the_first_weights_of_any_part_are_told(run_config: MakeConfig, tmp_path: Path) -> None:
     shallow = build_runner(run_config(tmp_path / "a")).bare_model.refine_head
     torch.save(shallow.shallow_net.state_dict(), tmp_path / "shallow.pth")

@@ -22,6 +22,8 @@ from comparing import MakeConfig, train
 
 from mmseg.apis import init_model
 from mmseg.engine.checkpoint import checkpoint_config, read_checkpoint, write_checkpoint
+from mmseg.engine.dataset_info import input_differences
+from mmseg.engine.trained_images import trained_images
 from mmseg.utils.errors import UserError
 
 
@@ -200,6 +202,27 @@ def test_a_transforms_name_is_no_layers(
     with pytest.raises(UserError, match="is refused, its type 'BatchRandomAffine'"):
         init_model(None, tmp_path / "a.pth")
     assert not victim.exists()
+
+
+@pytest.mark.parametrize("dataset", [
+    dict(type="stranger_data.X"), dict(type="LesionDataset", _scope_="stranger_data"), ["x"], "x", dict(type="stranger_data"),
+    dict(type="SyntheticFundusDataset", split="test", pipeline=[dict(type="os.mkdir", path="VICTIM")]),
+    dict(type="SyntheticFundusDataset", split="test", data_root=dict(type="os.mkdir", path="VICTIM")),
+])
+def test_nothing_inside_is_built_where_it_is_only_compared_with(
+    dataset: Any, checkpoint: dict[str, Any], victim: Path, run_config: MakeConfig, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As where a config is named beside the checkpoint: its images and sizes are held against those of the training."""
+    (tmp_path / "stranger_data.py").write_text(f"import os; os.mkdir({str(victim)!r})")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    config, written = run_config(tmp_path / "w"), json.loads(checkpoint["meta"]["config_json"])
+    written["train_dataloader"]["dataset"] = json.loads(json.dumps(dataset).replace("VICTIM", str(victim)))
+    for loader in (written["train_dataloader"], "x", ["x"], None):
+        written["train_dataloader"] = loader
+        trained_images(written, config)
+        input_differences(config, written)
+    assert not victim.exists() and "stranger_data" not in sys.modules
 
 
 def test_initialisers_are_not_built_and_may_be_named(checkpoint: dict[str, Any], tmp_path: Path) -> None:

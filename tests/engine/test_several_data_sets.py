@@ -19,6 +19,7 @@ from mmseg.apis import build_runner, init_model
 from mmseg.apis.statistics import training_statistics
 from mmseg.engine import load_config
 from mmseg.engine.checkpoint import read_checkpoint
+from mmseg.engine.config import merge_options
 from mmseg.engine.dataset_info import input_differences
 from mmseg.utils.errors import UserError
 
@@ -124,14 +125,17 @@ class TestAnotherDataSet:
         assert input_differences(own, written) == []
         own.model.data_preprocessor = {**own.pop("data_preprocessor"), "mean": [9.0, 9.0, 9.0]}
         own.test_dataloader.dataset.size = (120, 80)
-        normalisation, size = input_differences(own, written)
-        assert "--cfg-options model.data_preprocessor.mean=[116.513," in normalisation
+        (normalisation, first), (size, second) = input_differences(own, written)
+        assert first.startswith("model.data_preprocessor.mean=[116.513,") and second == "test_dataloader.dataset.size=[240,160]"
         assert "got images within 120x80 from the config, but the model was trained for 240x160" in size
+        options = {key: json.loads(value) for key, value in (pair.split("=") for pair in (*first.split(), second))}
+        mended = merge_options(copy.deepcopy(own), options)
+        assert input_differences(mended, written) == []
         with pytest.MonkeyPatch.context() as patch:
             told: list[str] = []
             patch.setattr("mmengine.logging.MMLogger.warning", lambda self, text: told.append(text))
             init_model(own, trained, "cpu")
-        assert told == [normalisation, size]
+        assert told == [f"{what}; name no config, or have in it {way}" for what, way in ((normalisation, first), (size, second))]
 
     def test_no_warning_with_the_training_s_own(self, run: Callable[..., str]) -> None:
         mean, std = "data_preprocessor.mean=[116.513,56.437,16.309]", "data_preprocessor.std=[80.206,41.232,13.293]"

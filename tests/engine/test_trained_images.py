@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,10 @@ def test_folds_and_splits(tiny_data: Path, train: dict[str, Any], test: dict[str
 def test_data_that_the_training_had_elsewhere(tiny_data: Path, tmp_path: Path) -> None:
     config = config_of(tiny_data, {}, {})
     written = json.loads(json.dumps(config.to_dict()).replace(str(tiny_data), str(tmp_path / "gone")))
-    assert len(trained_images(written, config)[0]) == 4
+    found, chosen = trained_images(written, config)
+    assert len(found) == 4 and chosen == "split='train' of a folder that is not here: if it held the same images"
+    shutil.copytree(tiny_data, tmp_path / "gone")  # other images under the same names, as of a clinic's folders for each use
+    assert trained_images(written, config) == ([], "")
 
 
 def test_nothing_is_known(tiny_data: Path, tmp_path: Path) -> None:

@@ -480,8 +480,8 @@ class TestRuns:
 
     def test_browse_and_print(self, call: Call, home: Path, tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert call("browse_dataset.py", tiny, "--number", "3") == 0
-        assert len(list((home / "work_dirs/browse").glob("*.png"))) == 3
-        assert capsys.readouterr().out.endswith(f"3 pictures in {home / 'work_dirs/browse'}\n")
+        assert len(list((home / "work_dirs/browse/tiny").glob("*.png"))) == 3
+        assert capsys.readouterr().out.endswith(f"3 pictures in {home / 'work_dirs/browse/tiny'}\n")
         assert call("print_config.py", tiny, "--cfg-options", "randomness.seed=42") == 0
         assert "randomness = dict(seed=42)" in capsys.readouterr().out
 

@@ -26,5 +26,5 @@ class CheckNormalisationHook(Hook):
         """Compare the config inside the checkpoint with the runner's; a run that trains may well change it."""
         written = embedded_config(checkpoint, "the checkpoint") or {}
         if not isinstance(runner._train_loop, BaseLoop):
-            for line in input_differences(runner.cfg, written):
-                runner.logger.warning(line)
+            for what, options in input_differences(runner.cfg, written):
+                runner.logger.warning(f"{what}; to test with its own: --cfg-options {options}")

@@ -10,6 +10,7 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 
 from mmseg.engine.compiling import uncompiled
+from mmseg.engine.random_state import capture_random_state, restore_random_state
 from mmseg.registry import HOOKS
 from mmseg.structures import SegDataSample, class_masks, unpack_masks
 from mmseg.visualization import draw_overlay
@@ -22,7 +23,8 @@ class SampleOverlayHook(Hook):
     """Show one training image every so many iterations: what is true above, what is predicted at ``p > 0.5`` below.
 
     The picture goes to every backend of the visualiser (``vis_data/vis_image/``, TensorBoard). The image is the first of the
-    data set and always the same; random numbers, running means and the order of the images are left alone.
+    data set, and always the same where no pipeline of the user's changes it; random numbers, running means and the order of the
+    images are left alone.
 
     Args:
         interval: iterations between pictures; 0 draws none.
@@ -39,7 +41,9 @@ class SampleOverlayHook(Hook):
         if not self.every_n_train_iters(runner, self.interval):
             return
         dataset, model = runner.train_dataloader.dataset, runner.bare_model
+        state = capture_random_state()  # a pipeline of the user's may draw
         item = dataset[0]
+        restore_random_state(state)
         image = item["inputs"]
         truth = unpack_masks(item["masks"]) if "masks" in item else item["data_samples"].gt_sem_seg.data
         size = tuple(image.shape[1:])
@@ -53,6 +57,9 @@ class SampleOverlayHook(Hook):
             model.train(training)
         pixels, shown = image.permute(1, 2, 0).cpu().numpy(), model.shown_classes(dataset.metainfo)
         first = max(0, len(dataset.metainfo["classes"]) - len(shown[0]))  # 1 where the background is a class that is not shown
-        true = class_masks(truth, len(shown[0]), first)
-        drawn = [draw_overlay(pixels, masks.cpu().numpy(), *shown) for masks in (true, model.shown_masks(found))]
+        if getattr(model.data_preprocessor, "takes_bgr", False):
+            pixels = pixels[..., ::-1]
+        true = class_masks(truth, len(shown[0]), first).cpu().numpy()
+        of_truth = [part[-len(true) :] for part in shown]  # masks have no background
+        drawn = [draw_overlay(pixels, true, *of_truth), draw_overlay(pixels, model.shown_masks(found).cpu().numpy(), *shown)]
         runner.visualizer.add_image("sample_truth_prediction", np.concatenate(drawn), step=runner.iter + 1)

@@ -241,8 +241,8 @@ def _average_findings(config: Config) -> Iterator[Finding]:
 def _normalisation_findings(config: Config) -> Iterator[Finding]:
     where, settings = data_preprocessor_of(config)
     if where.startswith("model.") and config.get("data_preprocessor") not in (None, settings):
-        yield Finding(ERROR, "data_preprocessor", "other settings than model.data_preprocessor, which is used", "one of the two",
-                      "take one out; --cfg-options name the other")
+        yield Finding(WARNING, "data_preprocessor", "other settings than model.data_preprocessor, which is used",
+                      "one of the two", "take one out; --cfg-options name the other")
     std: Any = settings.get("std")
     mean: Any = settings.get("mean")
     if isinstance(std, (list, tuple)) and any(isinstance(s, (int, float)) and not s > 0 for s in std):

@@ -44,8 +44,10 @@ def data_findings(splits: list[Split], cache: FileCache, read: bool) -> Iterator
     known = {file: found for file in files if (found := cache.known(*file)) is not None}
     unread = [file for file in files if file not in known]
     if read and unread:
-        known |= _read_all(unread, cache)
-        cache.save()
+        try:
+            known |= _read_all(unread, cache)
+        finally:
+            cache.save()  # what is known when somebody stops it need not be read again
     elif unread:
         yield Finding(NOTE, "data", f"{len(unread)} of {len(files)} files were not read; tools/check.py reads them all, once")
     different: dict[tuple[str, ...], Split] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -20,6 +21,7 @@ from mmseg.engine.preflight.config import dig
 from mmseg.engine.preflight.finding import ERROR, WARNING, Finding, build_or_finding
 from mmseg.engine.preflight.keys import LOADERS
 from mmseg.engine.preflight.splits import heard
+from mmseg.evaluation import LesionMetric
 from mmseg.models import SegDataPreProcessor
 from mmseg.registry import DATA_SAMPLERS, HOOKS, METRICS, MODELS, PARAM_SCHEDULERS, find_class
 from mmseg.structures import IGNORE, LESIONS, SegDataSample
@@ -117,7 +119,12 @@ def class_findings(model: Any, config: Config) -> Iterator[Finding]:
         kind = f"softmax over the classes of {dataset.get('type')}"
     for name, head in _heads(model):
         if getattr(head, "num_classes", expected) != expected:
-            yield Finding(ERROR, f"{name}.num_classes", f"{head.num_classes}", f"{expected} for {kind}")
+            severity = WARNING if name.startswith("auxiliary_head.") else ERROR  # one of several may learn something else
+            yield Finding(severity, f"{name}.num_classes", f"{head.num_classes}", f"{expected} for {kind}")
+    if of_lesions and getattr(model, "is_argmax", False):
+        for where in _lesion_metrics(config):
+            yield Finding(ERROR, where, "LesionMetric with model.test_cfg.thresholds=None", "IoUMetric, or thresholds",
+                          "it scores the probabilities of the lesions alone, and there the background has one, too")
     if multi_label and not of_lesions:
         yield Finding(ERROR, "multi_label", "True", f"False: {dataset.get('type')} has one index map an image")
     if not multi_label and not of_lesions and not getattr(model, "is_argmax", True):
@@ -135,6 +142,14 @@ def class_findings(model: Any, config: Config) -> Iterator[Finding]:
                           "False: without a pipeline of their own data sets give RGB")
     else:
         yield from _ignore_findings(model, config)
+
+
+def _lesion_metrics(config: Config) -> Iterator[str]:
+    for key in ("val_evaluator", "test_evaluator"):
+        for i, cfg in enumerate(_listed(config.get(key))):
+            kind = find_class(METRICS, cfg.get("type")) if isinstance(cfg, dict) else None
+            if inspect.isclass(kind) and issubclass(kind, LesionMetric):
+                yield f"{key}.{i}"
 
 
 def _heads(model: Any) -> Iterator[tuple[str, Any]]:
