@@ -1,6 +1,6 @@
 # Two commands do everything from a fresh clone: make demo, make test.
 PYTHON ?= python3
-VENV ?= .venv
+VENV = .venv
 PY = $(VENV)/bin/python
 DEMO = configs/sdcnet/sdcnetplus_r18-d8_256x256_demo_synthetic.py
 OUT = work_dirs/demo

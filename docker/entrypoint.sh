@@ -8,7 +8,12 @@ mountinfo=${MOUNTINFO:-/proc/self/mountinfo}
 home=${SDCNET_HOME:-/SDC-Net_use}
 
 say() { echo "sdc-net: $*" >&2; }
-is_mounted() { awk -v path="$1" '$5 == path { found = 1 } END { exit !found }' "$mountinfo"; }
+home=${home%/}
+# A folder above $SDCNET_HOME that is mounted holds it, too; /app and what is below must be mounted themselves.
+is_mounted() {
+    awk -v path="$1" -v home="$home" '
+        $5 == path || (path == home && $5 != "/" && index(path "/", $5 "/") == 1) { found = 1 } END { exit !found }' "$mountinfo"
+}
 
 # The first that is there; the last are the paths of the first SDC-Net image.
 find_data() {  # NAME PATH...
@@ -86,8 +91,11 @@ if [ -n "$results" ] && [ -z "$root" ]; then
     made=$results
     [ "$results" = "$home" ] && made=$home/work_dirs
     # An empty folder that is mounted gets its four folders, as the owner.
-    "${drop[@]}" mkdir -p "$made" "$home/model" "$home/input_img" "$home/output_img" 2> /dev/null \
-        || say "WARNING: $results cannot be written by user $user; on the host: sudo chown -R \"\$(id -u):\$(id -g)\" <folder>; with SELinux add :z behind the mount"
+    "${drop[@]}" mkdir -p "$made" "$home/model" "$home/input_img" "$home/output_img" 2> /dev/null
+    for path in "$made" "$home/output_img"; do  # they may be there since root made them
+        "${drop[@]}" test -w "$path" || say "WARNING: $path cannot be written by user $user; on the host:" \
+            "sudo chown -R \"\$(id -u):\$(id -g)\" <folder>; with SELinux add :z behind the mount"
+    done
 fi
 
 for name in IDRID_ROOT FGADR_ROOT DDR_ROOT; do

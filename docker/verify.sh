@@ -41,7 +41,7 @@ in_image() {
     local options=()
     while [ "$1" != -- ]; do options+=("$1"); shift; done
     shift
-    b run --isolation chroot "${options[@]}" "$container" -- /usr/bin/tini -s -g -- /app/docker/entrypoint.sh "$@"
+    b run --isolation chroot "${options[@]}" "$container" -- /usr/bin/tini -s -g -- bash /app/docker/entrypoint.sh "$@"
 }
 expect() {  # TEXT FILE
     grep -qF -- "$1" "$2" || { cat "$2" >&2; fail "expected '$1'"; }

@@ -55,7 +55,8 @@ def test_requirements_are_read_from_the_files(metadata: dict[str, Any]) -> None:
 
 def test_the_source_archive_holds_what_setup_reads(tmp_path: Path) -> None:
     """``python -m build`` makes the wheel from it."""
-    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
+    listed = shutil.which("git") and subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    files = listed.stdout.split() if listed else []
     if not files:
         pytest.skip("needs a git checkout: what it tracks is copied")
     for name in (name for name in files if not name.startswith(("docs/", "weights/", "tests/"))):

@@ -43,7 +43,8 @@ def check_packages(formats: Sequence[str]) -> None:
             raise UserError(f"format: got {name!r}, expected {' or '.join(FORMATS)}")
     missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None] if "onnx" in formats else []
     if missing:
-        raise UserError(f"format onnx: {', '.join(missing)} is not installed. Fix: pip install {' '.join(missing)}")
+        raise UserError(f"format onnx: {', '.join(missing)} is not installed. Fix: pip install -c "
+                        f"requirements/constraints.txt {' '.join(missing)}")
 
 
 def export_model(

@@ -254,7 +254,7 @@ class TestMistakes:
         with pytest.raises(UserError, match="opset: got 17, expected 18 to"):
             export_model(model, tmp_path, "x", opset=17)
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "onnxscript" else object())
-        with pytest.raises(UserError, match=r"onnxscript is not installed\. Fix: pip install onnxscript"):
+        with pytest.raises(UserError, match=r"onnxscript is not installed\. Fix: pip install -c \S+ onnxscript"):
             check_packages(["onnx"])
         check_packages(["torch"])
 

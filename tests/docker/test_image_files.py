@@ -150,6 +150,12 @@ class TestEntrypoint:
         assert "results go to /SDC-Net_use, which is mounted" in said and "WARNING" not in said
         assert (root / "app/work_dirs").readlink() == Path("/SDC-Net_use/work_dirs")
 
+    def test_a_folder_of_ones_own_below_a_mount(self, start: Start) -> None:
+        said, _, root = start("/data", folders=("/data/runs",), SDCNET_HOME="/data/runs/")
+        assert "results go to /data/runs, which is mounted" in said and "WARNING" not in said
+        assert (root / "app/work_dirs").readlink() == Path("/data/runs/work_dirs")
+        assert "WARNING: no folder for results is mounted" in start("/data", SDCNET_HOME="/database")[0]
+
     def test_what_was_named_comes_first(self, start: Start) -> None:
         _, variables, _ = start(folders=("/mine", "/data/IDRID", "/data/DDR"), IDRID_ROOT="/mine")
         assert (variables["IDRID_ROOT"], variables["DDR_ROOT"]) == ("/mine", "/data/DDR")

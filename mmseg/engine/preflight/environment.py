@@ -34,7 +34,8 @@ def environment_findings(driver: Path = _DRIVER) -> Iterator[Finding]:
     for name, least in _LEAST.items():
         if Version(versions[name]).release < least:
             wanted = ".".join(map(str, least))
-            yield Finding(ERROR, name, versions[name], f"{wanted} or newer", "pip install -r requirements/runtime.txt")
+            yield Finding(ERROR, name, versions[name], f"{wanted} or newer",
+                          "pip install -c requirements/constraints.txt -r requirements/runtime.txt")
     yield Finding(
         NOTE, "versions", f"mmseg {__version__}, Python {platform.python_version()}, torch {torch.__version__}, "
         f"mmengine {mmengine.__version__}, mmcv {mmcv.__version__}, numpy {np.__version__}",
