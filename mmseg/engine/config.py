@@ -51,7 +51,7 @@ def load_config(path: str | Path, cfg_options: dict[str, Any] | None = None, tel
                             ) from error
         except Exception as error:  # a config is a program of the user's: it can fail in any way
             raise UserError(_fault(path, error)) from error
-    if tell and (idle := _idle_variables(path)):
+    if tell and not _is_old(config) and (idle := _idle_variables(path)):  # of an old one the translation tells them
         print(f"warning: {path}: {', '.join(idle)}: given a value and used nowhere in this file; what files of _base_ made of "
               "theirs stays: name the place itself, as tools/print_config.py shows it", file=sys.stderr)
     options = dict(cfg_options or {})
