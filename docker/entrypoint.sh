@@ -67,7 +67,9 @@ fi
 
 # As whom: the owner of the mounted folder; who was given by --user stays.
 drop=()
-owner=$(stat -c '%u:%g' "$root${results:-/}" 2> /dev/null || echo 0:0)
+at=$root${results:-/}
+while [ ! -e "$at" ]; do at=$(dirname "$at"); done  # one that is not there yet is to be that of its folder's owner
+owner=$(stat -c '%u:%g' "$at" 2> /dev/null || echo 0:0)
 user=${AS_USER:-$(id -u)}
 if [ "$user" = 0 ] && [ -n "$results" ] && [ "${owner%%:*}" != 0 ]; then
     groups=$(id -G | tr ' ' '\n' | grep -vx 0 | paste -sd, -)  # those of docker run --group-add stay

@@ -85,7 +85,7 @@ def init_model(
         model.cfg, model.checkpoint_meta, model.dataset_meta = settings, meta, _dataset_meta(meta, settings)
         model.working_size = working_size(settings)
         if config is not None and loaded is not None:
-            with contextlib.suppress(UserError):  # what is inside may be damaged where a config is named in its place
+            with contextlib.suppress(UserError, TypeError, ValueError, IndexError, KeyError):  # what is inside may be damaged
                 for what, options in input_differences(settings, embedded_config(loaded, str(checkpoint)) or {}):
                     MMLogger.get_current_instance().warning(f"{what}; name no config, or have in it {options}")
         if where := ignored_pipeline(settings):

@@ -84,7 +84,9 @@ def input_differences(config: Any, written: dict[str, Any]) -> list[tuple[str, s
     """
     found = []
     (where, own), (_, trained) = data_preprocessor_of(config), data_preprocessor_of(written)
-    if {"mean", "std"} <= set(own) & set(trained) and not all(np.allclose(own[key], trained[key]) for key in ("mean", "std")):
+    given: list[Any] = [part.get(key) for part in (own, trained) for key in ("mean", "std")]
+    if all(isinstance(numbers, (list, tuple)) for numbers in given) and not (
+            np.allclose(given[0], given[2]) and np.allclose(given[1], given[3])):
         mean, std = (",".join(map(str, trained[key])) for key in ("mean", "std"))
         found.append((f"normalisation: got mean={list(own['mean'])}, std={list(own['std'])} from the config, but the model was "
                       "trained with others", f"{where}.mean=[{mean}] {where}.std=[{std}]"))

@@ -210,8 +210,10 @@ class LesionRunner(Runner):
         begins with the weights that this one began with."""
         config = copy.deepcopy(self.cfg)
         path = Path(self.work_dir, Path(self.cfg.filename).name if self.cfg.filename else f"{self.timestamp}.py")
+        config.resume = False
         if self._resume:
-            config.load_from, config.resume = None, False
+            config.load_from = None
+        if self._resume_path is not None:
             with contextlib.suppress(Exception):  # none is there, or a user's own
                 config.load_from = Config.fromfile(path).get("load_from")
         config.dump(path)

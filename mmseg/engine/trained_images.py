@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from mmseg.registry import DATASETS
 
 __all__ = ["trained_images"]
 
-_WHICH = ("split", "split_seed", "split_dir", "fold", "num_folds", "fold_seed", "held_out")
+_WHICH = ("split", "split_seed", "split_dir", "fold", "num_folds", "fold_seed", "held_out", "indices")
 """Arguments that choose images of a data set."""
 
 
@@ -39,10 +40,10 @@ def trained_images(written: dict[str, Any], config: Config) -> tuple[list[str], 
     with heard():  # the data sets say it themselves when they are tested
         for tested in leaf_datasets((config.get("test_dataloader") or {}).get("dataset")):
             for other in (leaf for leaf in trained if tested.has_lesions and leaf.kind is tested.kind):
-                choice = {key: value for key in _WHICH if isinstance(value := other.settings.get(key), (str, int))}
+                choice = {key: value for key in _WHICH if _is_plain(value := other.settings.get(key))}
                 rest = {key: value for key, value in tested.settings.items() if key not in _WHICH}
                 root = other.settings.get("data_root")
-                there = isinstance(root, str) and Path(root).is_dir()
+                there = isinstance(root, str) and os.path.isdir(root)  # noqa: PTH112 (pathlib raises where it may not look)
                 own = {**rest, **choice, **({"data_root": root} if there else {})}
                 both = _images(tested, tested.settings) & _images(tested, own)
                 shared |= both
@@ -50,6 +51,10 @@ def trained_images(written: dict[str, Any], config: Config) -> tuple[list[str], 
                     said = ", ".join(f"{key}={value!r}" for key, value in choice.items())
                     chosen[said if there else f"{said} of a folder that is not here: if it held the same images"] = None
     return sorted(map(str, shared)), "; ".join(chosen)
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, (str, int)) or (isinstance(value, list) and all(isinstance(item, int) for item in value))
 
 
 def _images(leaf: Leaf, settings: dict[str, Any]) -> set[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -137,14 +138,15 @@ def gpu_report() -> dict[str, Any]:
 
     Returns:
         ``cuda``: the version that torch is built for, or None; ``architectures``: for which it is built, such as 'sm_90';
-        ``devices``: name, GiB of memory and architecture of each.
+        ``devices``: name, GiB of memory and architecture of each; ``hidden``: the user has hidden all.
     """
     devices = []
     for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         properties = torch.cuda.get_device_properties(index)
         devices.append((properties.name, properties.total_memory / 2**30, f"sm_{properties.major}{properties.minor}"))
     architectures = torch.cuda.get_arch_list() if devices else []
-    return dict(cuda=torch.version.cuda, architectures=architectures, devices=devices)
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    return dict(cuda=torch.version.cuda, architectures=architectures, devices=devices, hidden=hidden)
 
 
 def reset_peak_memory(device: torch.device) -> None:

@@ -155,6 +155,9 @@ class TestEntrypoint:
         assert "results go to /data/runs, which is mounted" in said and "WARNING" not in said
         assert (root / "app/work_dirs").readlink() == Path("/data/runs/work_dirs")
         assert "WARNING: no folder for results is mounted" in start("/data", SDCNET_HOME="/database")[0]
+        if os.getuid() == 0:  # one that is not there yet becomes that of its folder's owner
+            os.chown(root / "data", 1234, 1234)
+            assert "running as 1234:1234, the owner of /data/new" in start("/data", SDCNET_HOME="/data/new", AS_USER="0")[0]
 
     def test_what_was_named_comes_first(self, start: Start) -> None:
         _, variables, _ = start(folders=("/mine", "/data/IDRID", "/data/DDR"), IDRID_ROOT="/mine")

@@ -403,6 +403,10 @@ def test_the_config_that_is_kept_begins_with_the_same_weights(run_config: MakeCo
         (path,) = tmp_path.glob("*.py")
         kept = Config.fromfile(path)
         assert (kept.load_from, kept.resume, kept.train_cfg.max_iters) == (str(trained), False, number + 1)
+    for checkpoint in tmp_path.glob("*.pth"):
+        checkpoint.unlink()
+    train(run_config(tmp_path, train_cfg__max_iters=1, param_scheduler=[], resume=True))  # which starts afresh
+    assert Config.fromfile(path).load_from is None
 
 
 def test_the_first_weights_of_any_part_are_told(run_config: MakeConfig, tmp_path: Path) -> None:

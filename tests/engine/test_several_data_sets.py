@@ -123,6 +123,9 @@ class TestAnotherDataSet:
         written = json.loads(read_checkpoint(trained)["meta"]["config_json"])
         own = Config(copy.deepcopy(written))
         assert input_differences(own, written) == []
+        nothing = Config(copy.deepcopy(written))
+        nothing.data_preprocessor.update(mean=None, std=None)  # as SegDataPreProcessor may have it
+        assert input_differences(nothing, nothing.to_dict()) == []
         own.model.data_preprocessor = {**own.pop("data_preprocessor"), "mean": [9.0, 9.0, 9.0]}
         own.test_dataloader.dataset.size = (120, 80)
         (normalisation, first), (size, second) = input_differences(own, written)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,7 @@ def config_of(root: Path, train: dict[str, Any], test: dict[str, Any]) -> Config
 @pytest.mark.parametrize(("train", "test", "shared"), [
     (dict(fold=0, num_folds=2), dict(fold=0, num_folds=2, held_out=True), 0),
     (dict(fold=1, num_folds=2), dict(fold=0, num_folds=2, held_out=True), 2),
+    (dict(indices=[0, 1]), dict(indices=[2, 3]), 0), (dict(indices=3), dict(indices=[2, 3]), 1), (dict(indices=3), {}, 3),
     (dict(fold=0, num_folds=2, fold_seed=1), dict(fold=0, num_folds=2, held_out=True, fold_seed=1), 0),
     ({}, {}, 4), ({}, dict(split="test"), 0), (dict(split="test"), dict(split="test"), 3),
 ])
@@ -44,6 +46,21 @@ def test_data_that_the_training_had_elsewhere(tiny_data: Path, tmp_path: Path) -
     assert len(found) == 4 and chosen == "split='train' of a folder that is not here: if it held the same images"
     shutil.copytree(tiny_data, tmp_path / "gone")  # other images under the same names, as of a clinic's folders for each use
     assert trained_images(written, config) == ([], "")
+
+
+def test_a_folder_that_must_not_be_looked_into(tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As /root, of whoever trained there."""
+    config = config_of(tiny_data, {}, {})
+    written = json.loads(json.dumps(config.to_dict()).replace(str(tiny_data), "/forbidden/data"))
+    stat = os.stat
+
+    def forbid(path: Any, *args: Any, **more: Any) -> Any:
+        if str(path).startswith("/forbidden"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, *args, **more)
+
+    monkeypatch.setattr(os, "stat", forbid)
+    assert len(trained_images(written, config)[0]) == 4
 
 
 def test_nothing_is_known(tiny_data: Path, tmp_path: Path) -> None:

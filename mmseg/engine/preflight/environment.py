@@ -48,7 +48,7 @@ def _gpu_findings(driver: Path) -> Iterator[Finding]:
     installed = _driver_version(driver)
     if not report["devices"]:
         yield Finding(NOTE, "device", f"CPU, {torch.get_num_threads()} threads")
-        if installed:
+        if installed and not report.get("hidden"):
             built = f"is built for CUDA {report['cuda']}" if report["cuda"] else "is the build for CPUs"
             yield Finding(
                 WARNING, "device", f"driver {installed}, but no GPU that torch can use", "a GPU",

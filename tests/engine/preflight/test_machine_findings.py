@@ -271,6 +271,8 @@ class TestEnvironment:
         (found,) = [f for f in environment_findings(driver) if f.severity == "warning"]
         assert "driver 535.104.05" in found.got
         assert "the build for CPUs" in found.fix
+        monkeypatch.setattr(environment, "gpu_report", lambda: dict(cuda=None, architectures=[], devices=[], hidden=True))
+        assert [f.severity for f in environment_findings(driver)] == ["note", "note"]  # on purpose
 
     @pytest.mark.parametrize(("gpu", "built", "fits"), [
         ("sm_90", ["sm_80", "sm_90"], True), ("sm_86", ["sm_80"], True), ("sm_80", ["sm_86"], False),
