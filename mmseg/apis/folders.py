@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmseg.utils.errors import UserError
+from mmseg.utils.errors import UserError, is_gone
 from mmseg.version import __version__
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def find_inputs(inputs: Sequence[str]) -> list[Path]:
     empty: list[str] = []
     for text in inputs:
         path = Path(text)
-        matches = [path] if path.exists() else sorted(map(Path, glob.glob(text)))  # noqa: PTH207 (absolute globs, too)
+        matches = [path] if path.exists() else sorted(map(Path, glob.glob(text, recursive=True)))  # noqa: PTH207 (absolute globs, too)
         found, beside = [], [0, 0]
         for match in matches:
             inside = find_images(match) if match.is_dir() else [match]
@@ -83,7 +83,10 @@ def output_names(files: Sequence[Path]) -> list[str]:
     parts = [f.relative_to(f.anchor).parts for f in files]
     forms = [[f.stem, *("_".join(p[-n:]) for n in range(1, len(p) + 1))] for f, p in zip(files, parts, strict=True)]
     taken = Counter(form for of_file in forms for form in set(map(_folded, of_file)))
-    return [next((form for form in of_file if taken[_folded(form)] == 1), of_file[-1]) for of_file in forms]
+    names = [next((form for form in of_file if taken[_folded(form)] == 1), of_file[-1]) for of_file in forms]
+    often = Counter(map(_folded, names))  # a_b/c and a/b_c are joined alike
+    digests = (hashlib.sha256(os.fsencode(file)).hexdigest()[:8] for file in files)
+    return [name if often[_folded(name)] == 1 else f"{name}_{digest}" for name, digest in zip(names, digests, strict=True)]
 
 
 def _folded(name: str) -> str:
@@ -139,7 +142,7 @@ def segment_files(
 
     Raises:
         UserError: the folder cannot be written, is that of the photographs, or holds results of others with the same name, or
-            probabilities that would be lost.
+            probabilities that would be lost; or the drive with the photographs has gone.
     """
     from mmseg.apis.inferencer import load_photograph
     from mmseg.apis.results import write_results
@@ -157,6 +160,8 @@ def segment_files(
                 images.append(load_photograph(inferencer.model, path))
                 batch.append((path, name, made_from))
             except UserError as error:
+                if is_gone(error):  # the drive, and with it all that are left
+                    raise
                 print(f"error: {error}", file=sys.stderr)
                 outcome.failed.append(str(path))
         found = inferencer(images, batch_size, progress=False) if images else ()

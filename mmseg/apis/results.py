@@ -201,6 +201,7 @@ def write_table(out_dir: str | Path, names: Sequence[str], failed: Sequence[str]
     """
     path = Path(out_dir, TABLE)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)  # no photograph may have been read
         earlier = _names_in(path) if path.exists() else []
         if earlier is None:
             return None

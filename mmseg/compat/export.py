@@ -101,7 +101,7 @@ def export_model(
                 torch.export.save(program, temporary, extra_files={"metadata.json": json.dumps(about)})
             checks = compare(open_onnx(temporary) if kind == "onnx" else open_torch(temporary), expected)
             temporary.replace(path)
-        except (UserError, OSError) as error:
+        except Exception as error:  # torch and onnxruntime say of a full disk and of a graph what they like
             raise UserError(f"{path}: not written: {error}") from error
         finally:
             temporary.unlink(missing_ok=True)
@@ -114,8 +114,9 @@ def metadata(model: BaseSegmentor, preprocessing: bool) -> dict[str, Any]:
     """What somebody who has the file alone must know: JSON's types only.
 
     Returns:
-        ``classes``, ``palette``, ``thresholds`` (by class), ``size`` (the box ``[width, height]`` into which a photograph is
-        scaled by area, its shape kept; None for its own size), ``preprocessing`` ('inside', or what is left to do),
+        ``classes``, ``palette``, ``thresholds`` (by class), ``size`` (the box ``[width, height]``, turned for a photograph that
+        lies the other way, into which it is scaled, its shape kept: by area where it is larger, else bilinearly; None for its
+        own size), ``preprocessing`` ('inside', or what is left to do),
         ``mean``, ``std``, ``version``, ``notice``.
     """
     preprocessor: Any = model.data_preprocessor

@@ -68,7 +68,8 @@ def model_card(
             test=details.get("test_set") if results else summarise_datasets((cfg.get("test_dataloader") or {}).get("dataset"))),
         input=dict(
             kind="colour fundus photograph, RGB, 8 bit", size=None if model.working_size is None else list(model.working_size),
-            resize="scaled by area into the box of size (width, height), its shape kept; probabilities are enlarged bilinearly"),
+            resize="scaled into the box of size (width, height), turned for a photograph that lies the other way, its shape kept "
+            "(by area where it is larger, else bilinearly); probabilities are enlarged bilinearly"),
         thresholds=model.lesion_thresholds(classes),
         protocol={key: value for key, value in details.items() if isinstance(value, str | int | float)} or None,
         metrics=results.get("metrics"), intervals_95=details.get("intervals_95"),
@@ -117,7 +118,7 @@ def card_markdown(card: Mapping[str, Any]) -> str:
     ])
     lines += ["", "## Data", ""]
     lines += _table(("", "set", "split"), [(role, *(data or {}).values()) for role, data in card["data"].items() if data])
-    box = "in its own size" if size is None else f"scaled by area into {size[0]}x{size[1]}, its shape kept"
+    box = "in its own size" if size is None else f"scaled into {size[0]}x{size[1]}, or {size[1]}x{size[0]}, its shape kept"
     lines += ["", f"Input: {card['input']['kind']}, {box}; probabilities are enlarged bilinearly to the photograph's size.", ""]
     lines += ["## Thresholds", "", *_table(("lesion", "probability above"), list(card["thresholds"].items()))]
     lines += ["", "## Metrics", "", *_metrics(card)]

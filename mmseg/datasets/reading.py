@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from PIL import Image
 
 from mmseg.utils.errors import UserError
 
@@ -177,8 +178,9 @@ def count_pages(path: str | Path) -> int:
         if file.read(4) not in (b"II*\0", b"MM\0*"):
             return 1
     try:
-        return cv2.imcount(str(path))
-    except cv2.error:
+        with Image.open(path) as image:  # OpenCV takes no name that is not UTF-8
+            return getattr(image, "n_frames", 1)
+    except Exception:  # damaged bytes make decoders fail in any way
         return 1
 
 

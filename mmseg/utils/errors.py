@@ -8,7 +8,7 @@ import errno
 import sys
 from collections.abc import Iterable, Iterator
 
-__all__ = ["UserError", "exit_on_user_error", "nearest"]
+__all__ = ["UserError", "exit_on_user_error", "is_gone", "nearest"]
 
 
 _OF_THE_DISK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -37,6 +37,11 @@ class UserError(Exception):
     """
 
 
+def is_gone(error: BaseException) -> bool:
+    """Whether the reason of an error is a network drive that has gone, and may come back."""
+    return getattr(error.__cause__, "errno", None) in _GONE
+
+
 def nearest(name: str, choices: Iterable[str], likeness: float = 0.5) -> str:
     """Phrase the nearest right name for a misspelt one.
 
@@ -63,7 +68,7 @@ def exit_on_user_error() -> Iterator[None]:
         yield
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(_PASSES if getattr(error.__cause__, "errno", None) in _GONE else 2) from None
+        raise SystemExit(_PASSES if is_gone(error) else 2) from None
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _PACKAGES:
             raise

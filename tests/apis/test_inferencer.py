@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import errno
 import json
 import os
 import shutil
@@ -25,7 +26,7 @@ from mmseg.apis.browse import browse_dataset
 from mmseg.apis.folders import find_inputs, fingerprint, output_names, segment_files
 from mmseg.apis.results import summarise, write_table
 from mmseg.apis.sharing import Share
-from mmseg.datasets.reading import read_image
+from mmseg.datasets.reading import count_pages, read_image
 from mmseg.engine import load_config
 from mmseg.engine.checkpoint import read_checkpoint, write_checkpoint
 from mmseg.structures import LESIONS, retina_mask
@@ -124,6 +125,10 @@ class TestResults:
         assert table is not None
         assert table.read_text(encoding="utf-8-sig").splitlines()[1] == f"black,MA,1,{160 * 240},,0.0,"
 
+    def test_a_table_where_nothing_could_be_read(self, tmp_path: Path) -> None:
+        table = write_table(tmp_path / "new/results", ["a", "b"])
+        assert table is not None and len(table.read_text().splitlines()) == 1
+
     def test_a_table_of_an_earlier_version_goes_on(self, inferencer: LesionInferencer, tmp_path: Path) -> None:
         found = inferencer(np.zeros((160, 240, 3), np.uint8))
         write_results(found, tmp_path, "eye", {}, made_from=dict(settings=["0123456789", False]))
@@ -184,6 +189,10 @@ class TestResults:
         pages[0].save(tmp_path / "one.tif")
         assert inferencer(tmp_path / "two.tif").image[0, 0, 0] == 90
         assert f"note: {tmp_path / 'two.tif'}: has 2 pages, of which the first is taken" in capsys.readouterr().err
+        odd = tmp_path / os.fsdecode(b"M\xfcller")  # a folder of an old archive, whose name is no UTF-8
+        odd.mkdir()
+        shutil.copy(tmp_path / "two.tif", odd / "two.tif")
+        assert count_pages(odd / "two.tif") == 2 and count_pages(tmp_path / "one.tif") == 1
         inferencer(tmp_path / "one.tif")
         assert "pages" not in capsys.readouterr().err
 
@@ -228,6 +237,13 @@ class TestInputs:
         with pytest.raises(UserError, match=r"none: no such file"):
             find_inputs([str(tmp_path / "a"), str(tmp_path / "none")])
 
+    def test_photographs_at_any_depth(self, tmp_path: Path) -> None:
+        inside = [tmp_path / name for name in ("a.jpg", "b/c.jpg", "b/d/e.jpg")]
+        for path in inside:
+            path.parent.mkdir(exist_ok=True)
+            path.touch()
+        assert find_inputs([f"{tmp_path}/**/*.jpg"]) == inside
+
     def test_nothing_there(self, tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"none\.jpg: no such file, folder or match"):
             find_inputs([str(tmp_path / "none.jpg")])
@@ -245,7 +261,7 @@ class TestInputs:
 
     @pytest.mark.parametrize("files", [
         ["p/a/x.jpg", "q/a/x.jpg"], ["/p/a/x.jpg", "/q/a/x.jpg", "/q/x.jpg"], ["a/x.jpg", "a_x.jpg", "x.jpg/x.jpg"],
-        ["x.jpg", "x.png", "x.jpg.png"],
+        ["x.jpg", "x.png", "x.jpg.png"], ["p/1/1_left.jpg", "p/1_1/left.jpg", "q/left.jpg", "q/1_left.jpg"],
     ])
     def test_no_result_overwrites_another(self, files: list[str]) -> None:
         names = output_names([Path(file) for file in files])
@@ -422,6 +438,18 @@ class TestGoingOn:
         link = done.with_name("link")
         link.symlink_to(photographs[0].parent)
         assert self.again(inferencer, [link / photographs[0].name], done) == (1, 0)  # by another way to the same photograph
+
+    def test_a_drive_that_has_gone_fails_no_photograph(
+        self, inferencer: LesionInferencer, photographs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """All that are left would be called unreadable; the tool ends with a code that asks for another attempt."""
+
+        def read(model: Any, path: Path) -> np.ndarray:
+            raise UserError(f"{path}: cannot be read") from OSError(errno.EIO, "Input/output error")
+
+        monkeypatch.setattr("mmseg.apis.inferencer.load_photograph", read)
+        with pytest.raises(UserError, match="cannot be read"):
+            segment_files(inferencer, photographs, tmp_path)
 
     @pytest.mark.parametrize("suffix", ["_EX.png", "_overlay.png", ".json"])
     def test_what_is_not_whole_is_done_again(
