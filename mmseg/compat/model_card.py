@@ -144,7 +144,7 @@ def _metrics(card: Mapping[str, Any]) -> list[str]:
                   "its scores only where one was published from the other.", ""]
     if protocol.get("trained_on"):
         lines += [f"**The model was trained on {protocol['trained_on']} of these images**: the scores say nothing of others.", ""]
-    return [*lines, *(f"- {name}: {value}" for name, value in (card["protocol"] or {}).items())]
+    return [*lines, *(f"- {name}: {value}" for name, value in protocol.items())]
 
 
 def _score(value: float | None, interval: Sequence[float] | None) -> str:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
-import logging
 import os
 import pickle
-import runpy
 import shutil
 import sys
 from collections import OrderedDict
@@ -65,22 +63,6 @@ def crafted(request: pytest.FixtureRequest, content: dict[str, Any], tmp_path: P
     else:
         torch.save(harmful, path, _use_new_zipfile_serialization=request.param == "zip")
     return path
-
-
-@pytest.fixture
-def call(repo: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """Run a tool in this process; gives its exit code."""
-
-    def run(tool: str, *arguments: str | Path) -> int:
-        monkeypatch.syspath_prepend(str(repo / "tools"))
-        monkeypatch.setattr(sys, "argv", [tool, *map(str, arguments)])
-        monkeypatch.setenv("LOCAL_RANK", "0")
-        monkeypatch.setattr(logging, "raiseExceptions", False)
-        with pytest.raises(SystemExit) as caught:
-            runpy.run_path(str(repo / "tools" / tool), run_name="__main__")
-        return int(caught.value.code or 0)
-
-    return run
 
 
 COMMANDS: dict[str, Callable[[Path, Path, Path], tuple[str | Path, ...]]] = {
