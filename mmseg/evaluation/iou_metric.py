@@ -98,12 +98,12 @@ class IoUMetric(BaseMetric):
         scores = self._scores(confusion)
         means = {f"m{name}": round(float(_nanmean(values) * 100), 2) for name, values in scores.items() if name != "aAcc"}
         lines = [f"{'class':<12}" + "".join(f"{name:>10}" for name in scores if name != "aAcc")]
-        for i, label in enumerate(self._labels(len(results[0]) > len(self.dataset_meta["classes"]))):  # type: ignore[index]
+        labels = self._labels(len(confusion) > len(self.dataset_meta["classes"]))  # type: ignore[index]
+        for i, label in enumerate(labels):
             lines.append(f"{label:<12}" + "".join(f"{100 * v[i]:>10.2f}" for name, v in scores.items() if name != "aAcc"))
         table = "\n".join(lines)
         print_log(f"per class results, percent\n{table}", logger="current")
         print(f"\n{table}\n", flush=True)  # the log's console shows one-line messages
-        labels = self._labels(len(confusion) > len(self.dataset_meta["classes"]))  # type: ignore[index]
         if absent := [label for label, pixels in zip(labels, confusion.sum(1), strict=True) if not pixels]:
             print_log(f"{', '.join(absent)}: in no map of the set; are maps coded 0 and 255, of which 255 counts for nothing?",
                       logger="current", level=logging.WARNING)
