@@ -54,7 +54,7 @@ class LesionMetric(BaseMetric):
         about: what else to write into ``details.json``, of JSON's types: what was tested, on which images.
 
     Raises:
-        ValueError: a threshold is no probability.
+        ValueError: a threshold is no probability, nothing is drawn, or the seed is none.
     """
 
     default_prefix = "lesion"
@@ -68,6 +68,10 @@ class LesionMetric(BaseMetric):
         self.thresholds = dict(thresholds or {})
         if wrong := {name: value for name, value in self.thresholds.items() if not 0 <= value <= 1}:
             raise ValueError(f"LesionMetric.thresholds: got {wrong}, expected probabilities from 0 to 1")
+        if bootstrap < 1:
+            raise ValueError(f"LesionMetric.bootstrap: got {bootstrap}, expected 1 or more")
+        if not 0 <= seed < 2**32:
+            raise ValueError(f"LesionMetric.seed: got {seed}, expected 0 to 2**32 - 1, as numpy's generator takes it")
         self.quantised = quantised
         self.bootstrap, self.seed = bootstrap, seed
         self.about: dict[str, Any] = {}

@@ -86,6 +86,27 @@ def test_a_class_that_does_not_occur(monkeypatch: pytest.MonkeyPatch, capsys: py
     assert evaluate(made, nan_to_num=0)["mIoU"] == round(100 * with_zero, 2)
 
 
+def test_a_class_that_is_never_predicted() -> None:
+    """Of mmsegmentation 0 / 0 is no number, and left out of the mean, where scikit-learn puts 0; by its formulas, in loops."""
+    made = pairs()
+    for predicted, _ in made:
+        predicted[predicted == 4] = 0  # SE, which a network finds last
+    truth, predicted = flat(made)
+    precisions, scores = [], []
+    for label in range(5):
+        hit, found, there = ((truth == label) & (predicted == label)).sum(), (predicted == label).sum(), (truth == label).sum()
+        if found:
+            precision, recall = hit / found, hit / there
+            precisions.append(precision)
+            scores.append(2 * precision * recall / (precision + recall))
+    found = evaluate(made, iou_metrics=["mFscore", "mIoU"])
+    assert len(precisions) == 4
+    assert found["mPrecision"] == round(100 * float(np.mean(precisions)), 2)
+    assert found["mFscore"] == round(100 * float(np.mean(scores)), 2)
+    assert found["mRecall"] == round(100 * recall_score(truth, predicted, average="macro"), 2)
+    assert found["mIoU"] == round(100 * jaccard_score(truth, predicted, average="macro"), 2)
+
+
 def test_multi_label_truth_is_flattened() -> None:
     masks = np.zeros((4, 2, 3), np.uint8)
     masks[1, 0], masks[0, 0, 0], masks[:, 1, 2] = 1, 1, 255  # MA on top of HE

@@ -290,6 +290,24 @@ def test_thresholds_are_probabilities(value: float) -> None:
         LesionMetric(thresholds={"MA": value})
 
 
+@pytest.mark.parametrize("wrong", [dict(bootstrap=0), dict(bootstrap=-1), dict(seed=-1), dict(seed=2**32)])
+def test_draws_that_there_cannot_be(wrong: dict[str, int]) -> None:
+    """Told before any image is tested, not after all of them."""
+    with pytest.raises(ValueError, match=rf"LesionMetric\.{next(iter(wrong))}: got .*, expected"):
+        LesionMetric(**wrong)
+
+
+def test_images_are_drawn_as_often_and_by_the_seed_that_is_asked_for(tmp_path: Path) -> None:
+    found = []
+    for i, (bootstrap, seed) in enumerate(((20, 5), (20, 5), (20, 6), (21, 5))):
+        evaluate(random_pairs(), tmp_path / str(i), bootstrap=bootstrap, seed=seed)
+        found.append(json.loads((tmp_path / str(i) / "details.json").read_text()))
+        assert found[-1]["bootstrap"] == dict(samples=bootstrap, seed=seed)
+    intervals = [details["intervals_95"] for details in found]
+    assert intervals[0] == intervals[1]
+    assert intervals[2] != intervals[0] != intervals[3]
+
+
 def test_thresholds_of_a_lesion_that_there_is_not() -> None:
     metric = LesionMetric(thresholds={"Ma": 0.3})
     with pytest.raises(UserError, match=r"LesionMetric\.thresholds: got \['Ma'\], expected names of MA, HE, EX, SE"):

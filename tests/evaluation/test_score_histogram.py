@@ -17,7 +17,7 @@ from mmseg.evaluation.average_precision import (
     average_precision_interval,
     interpolated_average_precision,
 )
-from mmseg.evaluation.score_histogram import DELTA, EPSILON, ScoreHistogram
+from mmseg.evaluation.score_histogram import ScoreHistogram
 
 Inputs = tuple[np.ndarray, np.ndarray]
 
@@ -67,6 +67,11 @@ def histogram(*images: Inputs, thresholds: tuple[float, ...] = AUPR11_THRESHOLDS
     return counted
 
 
+def proven_bound(pixels: int) -> float:
+    """Of the error of average precision, as docs/metrics.md states it; not taken from the code, which could loosen it."""
+    return (6e-4 + 5e-5 * math.log(pixels)) / 2
+
+
 def literal_aupr11(probabilities: np.ndarray, truth: np.ndarray) -> float:
     """The field's rule word by word, with loops: thresholds 0, 0.1, ..., 1, ``p > t``, precision nan to 1, trapezoid."""
     points = []
@@ -88,7 +93,7 @@ def test_against_scikit_learn(kind: str) -> None:
     value, error = histogram((probabilities, truth)).average_precision() or (math.nan, math.nan)
     expected = average_precision_score(truth, probabilities)
     assert abs(value - expected) <= error + 1e-12
-    assert error <= (EPSILON + DELTA * math.log(truth.size)) / 2
+    assert error <= proven_bound(truth.size) < proven_bound(10**12) < 1e-3
     if kind in ("tied", "8 bit", "constant", "ends", "silent", "all lesion"):
         assert error == pytest.approx(0, abs=1e-12)
 
@@ -133,17 +138,32 @@ def test_many_images_are_pooled(merge_at: int, monkeypatch: pytest.MonkeyPatch) 
     value, error = counted.average_precision() or (math.nan, math.nan)
     probabilities, truth = (np.concatenate(part) for part in zip(*images, strict=True))
     assert abs(value - average_precision_score(truth, probabilities)) <= error
-    assert error <= (EPSILON + DELTA * math.log(truth.size)) / 2
+    assert error <= proven_bound(truth.size)
     above = counted.counts_above()
     found = aupr11(above[:, 0], above[:, 1], np.array(truth.sum()))
     assert found == pytest.approx(literal_aupr11(probabilities, truth), abs=1e-12)
     assert counted.pixels() == (truth.sum(), truth.size)
 
 
+def test_most_lesion_pixels_unresolved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A million pixels, a fifth of them lesion, of smooth probabilities: what is given up is where the error comes from."""
+    monkeypatch.setattr(score_histogram, "_MERGE_AT", 1000)
+    images = []
+    for seed in range(8):
+        random = np.random.RandomState(seed)
+        truth = (random.rand(125_000) < 0.2).astype(np.uint8)
+        images.append(((1 / (1 + np.exp(1 - truth - random.randn(125_000)))).astype(np.float32), truth))
+    counted = histogram(*images)
+    value, error = counted.average_precision() or (math.nan, math.nan)
+    probabilities, truth = (np.concatenate(part) for part in zip(*images, strict=True))
+    assert counted.unresolved[1].sum() > truth.sum() / 2
+    assert 0 < abs(value - average_precision_score(truth, probabilities)) <= error <= proven_bound(truth.size)
+
+
 def test_memory_does_not_grow_with_the_images(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is kept singly is bounded by the number of bins that can be heavy at once; the others are given up."""
     monkeypatch.setattr(score_histogram, "_MERGE_AT", 1000)
-    counted, singly = histogram(), 0
+    counted, singly, held = histogram(), 0, []
     for seed in range(30):
         random = np.random.RandomState(seed)
         probabilities = (10 ** -(6 * random.rand(30_000))).astype(np.float32)
@@ -152,22 +172,32 @@ def test_memory_does_not_grow_with_the_images(monkeypatch: pytest.MonkeyPatch) -
         single.merge()
         singly += len(single.keys)
         counted.add(single)
+        held.append(len(counted.keys) + sum(len(keys) for keys, _ in counted._waiting))
+    assert max(held) < singly / 3 and max(held[15:]) < max(held[:15]), "values wait, or are kept, without end"
     counted.merge()
-    counted._thin_out()
     heavy = len(np.unique(counted.keys >> 9))
-    assert heavy <= math.log(30 * 30_000) / EPSILON + 1 / DELTA + 11
-    assert len(counted.keys) < singly / 3
+    assert heavy <= math.log(30 * 30_000) / 6e-4 + 1 / 5e-5 + 11
     _, error = counted.average_precision() or (math.nan, math.nan)
     assert error < 1e-3
 
 
-def test_state_travels() -> None:
-    """Two halves counted apart and added are the whole counted at once."""
-    first, second = inputs("random"), inputs("saturated", seed=1)
+@pytest.mark.parametrize("kind", KINDS)
+def test_state_travels(kind: str) -> None:
+    """Two halves counted apart, as by two processes, and added are the whole counted at once."""
+    first, second = inputs(kind), inputs("saturated", seed=1)
     whole, left, right = histogram(first, second), histogram(first), histogram(second)
     left.add_state(right.state())
     assert left.average_precision() == whole.average_precision()
     np.testing.assert_array_equal(left.counts_above(), whole.counts_above())
+    assert left.pixels() == whole.pixels() == (first[1].sum() + second[1].sum(), 80_000)
+
+
+def test_state_of_what_holds_no_lesion_travels() -> None:
+    probabilities, truth = inputs("random")
+    left, right = histogram(), histogram((probabilities, truth * np.uint8(0)))
+    left.add_state(right.state())
+    assert left.average_precision() is None
+    assert left.pixels() == (0, 40_000)
 
 
 def test_ignored_pixels_count_nowhere() -> None:
