@@ -25,13 +25,14 @@ _VIEWS = ("photograph", "truth", "prediction", "error")
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
 
-def write_report(folder: str | Path, pictures: ReportPictures, about: Mapping[str, str]) -> Path:
+def write_report(folder: str | Path, pictures: ReportPictures, command: str, config: Mapping[str, Any]) -> Path:
     """Write ``report.html`` from the files of a test.
 
     Args:
         folder: holds ``metrics.json``, ``details.json`` and ``per_image.csv`` of :class:`mmseg.evaluation.LesionMetric`.
         pictures: of the images; those that are worst and best for a lesion are shown.
-        about: texts by title for the end of the page, such as command and configuration.
+        command: that was typed, for the end of the page.
+        config: the whole configuration, for the same.
 
     Returns:
         the path written.
@@ -50,7 +51,8 @@ def write_report(folder: str | Path, pictures: ReportPictures, about: Mapping[st
         _section("Free response: lesions found against false alarms", _froc_curves(lesions, details)),
         _section("Worst and best images", _pictures(lesions, rows, pictures)),
         f'<div id="images">{_section("Every image", _image_table(rows))}</div>',
-        *(_section(title, f"<pre>{escape(text)}</pre>") for title, text in about.items()),
+        _section("Command", f"<pre>{escape(command)}</pre>"),
+        _section("Configuration", f"<pre>{escape(json.dumps(config, indent=2, default=str))}</pre>"),
     ]
     page = (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" '

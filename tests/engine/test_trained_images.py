@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,11 @@ from comparing import log
 from mmengine.config import Config
 
 from mmseg.apis import build_tester, register_all_modules
-from mmseg.engine.trained_images import trained_images
+from mmseg.datasets import SyntheticFundusDataset
+from mmseg.engine.trained_images import TrainedImages, trained_images
+from mmseg.registry import DATASETS
+
+NONE = TrainedImages([], [], "")
 
 
 def config_of(root: Path, train: dict[str, Any], test: dict[str, Any]) -> Config:
@@ -34,18 +38,36 @@ def config_of(root: Path, train: dict[str, Any], test: dict[str, Any]) -> Config
 ])
 def test_folds_and_splits(tiny_data: Path, train: dict[str, Any], test: dict[str, Any], shared: int) -> None:
     config = config_of(tiny_data, train, test)
-    found, chosen = trained_images(config.to_dict(), config)
-    assert len(found) == shared
-    assert chosen == ", ".join(f"{key}={value!r}" for key, value in ({"split": "train"} | train).items() if shared)
+    found = trained_images(config.to_dict(), config)
+    assert len(found.certain) == shared and found.possible == []
+    assert found.chosen == ", ".join(f"{key}={value!r}" for key, value in ({"split": "train"} | train).items() if shared)
 
 
 def test_data_that_the_training_had_elsewhere(tiny_data: Path, tmp_path: Path) -> None:
     config = config_of(tiny_data, {}, {})
     written = json.loads(json.dumps(config.to_dict()).replace(str(tiny_data), str(tmp_path / "gone")))
-    found, chosen = trained_images(written, config)
-    assert len(found) == 4 and chosen == "split='train' of a folder that is not here: if it held the same images"
+    found = trained_images(written, config)
+    assert found.certain == [], "which the report would state as a fact"
+    assert len(found.possible) == 4 and found.chosen == "split='train' of a folder that is not here: if it held the same images"
     shutil.copytree(tiny_data, tmp_path / "gone")  # other images under the same names, as of a clinic's folders for each use
-    assert trained_images(written, config) == ([], "")
+    assert trained_images(written, config) == NONE
+
+
+def test_arguments_of_a_class_of_the_users(tiny_data: Path) -> None:
+    """They may choose images, as where one clinic is left out."""
+
+    @DATASETS.register_module(force=True)
+    class SitesDataset(SyntheticFundusDataset):
+        def __init__(self, sites: Sequence[str] = (), **arguments: Any) -> None:
+            super().__init__(**arguments)
+
+    try:
+        for sites, shared in ((["B"], 0), (("A",), 4)):
+            kind = dict(type="SitesDataset")
+            config = config_of(tiny_data, {**kind, "sites": ["A"]}, {**kind, "sites": sites, "size": (9, 9)})
+            assert len(trained_images(json.loads(json.dumps(config.to_dict())), config).certain) == shared
+    finally:
+        DATASETS.module_dict.pop("SitesDataset")
 
 
 def test_a_folder_that_must_not_be_looked_into(tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,22 +82,23 @@ def test_a_folder_that_must_not_be_looked_into(tiny_data: Path, monkeypatch: pyt
         return stat(path, *args, **more)
 
     monkeypatch.setattr(os, "stat", forbid)
-    assert len(trained_images(written, config)[0]) == 4
+    assert len(trained_images(written, config).possible) == 4
 
 
 def test_nothing_is_known(tiny_data: Path, tmp_path: Path) -> None:
     config = config_of(tiny_data, {}, {})
     for written in ({}, dict(train_dataloader=None), config_of(tiny_data, dict(split="nowhere"), {}).to_dict()):
-        assert trained_images(written, config) == ([], "")
-    assert trained_images(config.to_dict(), config_of(tmp_path / "gone", {}, {})) == ([], "")
+        assert trained_images(written, config) == NONE
+    assert trained_images(config.to_dict(), config_of(tmp_path / "gone", {}, {})) == NONE
 
 
 @pytest.mark.usefixtures("briefly")
 def test_the_report_says_so(run_config: Callable[..., Config], speckled: Path, tmp_path: Path) -> None:
     for name, split, trained in (("own", "train", 4), ("others", "test", 0)):
         config = run_config(tmp_path / name, test_dataloader__dataset__split=split, test_evaluator__bootstrap=10)
-        build_tester(config, speckled, tmp_path / name / "out").test()
+        build_tester(config, speckled, tmp_path / name / "out", command="python tools/test.py").test()
         warned = "got 4 images that the model was trained on, such as synthetic_" in log(tmp_path / name)
         page = (tmp_path / name / "out/report.html").read_text()
+        assert "<pre>python tools/test.py" in page and "&quot;lesion_prob&quot;" in page
         assert warned is ("THE MODEL WAS TRAINED ON 4 OF THESE IMAGES" in page) is bool(trained)
         assert json.loads((tmp_path / name / "out/details.json").read_text())["trained_on"] == trained

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
+import itertools
 import json
 import pickle
 import re
@@ -12,6 +14,7 @@ import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -47,9 +50,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             metainfo=dict(img_path=f"/x/{name}"), **{key: PixelData(data=value) for key, value in maps.items()}
         )
         metric.process(None, [sample.to_dict()])
-        pictures.add(name, np.full((48, 72, 3), (160, 80, 40), np.uint8), probabilities > 0.5, truth)
+        pictures.add(name, np.full((48, 72, 3), (160, 80, 20 + 30 * i), np.uint8), probabilities > 0.5, truth)
     metric.evaluate(len(names))
-    write_report(out, pictures, {"Command": "python tools/test.py <config> & co", "Configuration": "lr = '</pre><b>'"})
+    write_report(out, pictures, "python tools/test.py <config> & co", dict(lr="'</pre><b>'"))
     return out
 
 
@@ -70,7 +73,7 @@ def test_texts_are_escaped(page: str) -> None:
     assert "alert('x')<" not in page
     assert "&lt;script&gt;alert(" in page
     assert "python tools/test.py &lt;config&gt; &amp; co" in page
-    assert "lr = &#x27;&lt;/pre&gt;&lt;b&gt;&#x27;" in page
+    assert "&quot;lr&quot;: &quot;&#x27;&lt;/pre&gt;&lt;b&gt;&#x27;&quot;" in page
 
 
 def test_scores_with_their_intervals(page: str, folder: Path) -> None:
@@ -91,6 +94,91 @@ def test_thresholds(page: str, folder: Path) -> None:
         mine, best = details["tuned"][lesion], details["best_dice"][lesion]
         assert f"<td>{lesion}</td><td>0.5</td><td>{100 * mine['Dice_tuned']:.2f}</td><td>{best['threshold']:.3g}</td>" in page
         assert best["Dice"] >= mine["Dice_tuned"]
+
+
+def drawn(svg: str) -> list[tuple[float, float]]:
+    """The points of a curve, read as one reads it: against the numbers beside the axes."""
+
+    def axis(labels: list[tuple[str, str]]) -> tuple[list[float], list[float]]:
+        places, numbers = zip(*sorted((float(place), float(number)) for place, number in labels), strict=True)
+        return list(places), list(numbers)
+
+    x = axis(re.findall(r'<text x="([\d.]+)" y="[\d.]+" text-anchor="middle">([\d.]+)</text>', svg))
+    down, level = axis(re.findall(r'<text x="[\d.]+" y="([\d.]+)" text-anchor="end">([\d.]+)</text>', svg))
+    assert x[1] == sorted(x[1]) and (level[0], level[-1]) == (1, 0), "an axis runs backwards"
+    points = re.findall(r"([\d.]+),([\d.]+)", re.findall(r'<polyline points="([^"]*)"', svg)[0])
+    across, up = np.array(points, float).T
+    return list(zip(np.interp(across, *x), np.interp(up + 4, down, level), strict=True))  # a number's foot is 4 below its line
+
+
+def test_curves_are_those_of_the_numbers(page: str, folder: Path) -> None:
+    details, svgs = json.loads((folder / "details.json").read_text()), re.findall(r"<svg.*?</svg>", page)
+    for i, lesion in enumerate(("MA", "HE", "EX")):
+        curve, regions = details["curves"][lesion], details["regions"][lesion]
+        assert f"<title>{lesion}</title>" in svgs[i] and f"<title>{lesion}, " in svgs[3 + i]
+        expected = list(zip(curve["recall"], curve["precision"], strict=True))
+        np.testing.assert_allclose(drawn(svgs[i]), expected, atol=0.005)
+        assert max(precision for _, precision in expected) - min(precision for _, precision in expected) > 0.2
+        found, alarms = np.array(regions["sensitivity"]), np.array(regions["false_alarms_per_image"])
+        shown = np.array(drawn(svgs[3 + i]))
+        np.testing.assert_allclose(shown[:, 1], found, atol=0.005)
+        few = alarms <= 1  # beyond, the axis is logarithmic
+        np.testing.assert_allclose(shown[few, 0], alarms[few], atol=0.02)
+
+
+def test_each_figure_shows_its_image_and_its_lesion(page: str) -> None:
+    """Truth, prediction and photograph, out of the page, against what was put in."""
+    places = {"MA": (10, 20, 10, 20), "HE": (40, 60, 30, 70), "EX": (20, 30, 90, 110)}
+    seen = 0
+    for figure in re.findall(r"<figure>.*?</figure>", page, re.DOTALL):
+        match = re.search(r"<figcaption>eye_(\d)\.jpg: Dice", figure)
+        group = re.search(r'name="(\w+)-(?:worst|best)', figure)
+        if match is None or group is None:
+            continue
+        number, (top, bottom, left, right) = int(match[1]), places[group[1]]
+        images = [np.array(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGBA"))
+                  for data in re.findall(r'src="data:image/\w+;base64,([^"]*)"', figure)]
+        photograph, truth, prediction, error = images
+        assert abs(int(photograph[5, 5, 2]) - (20 + 30 * number)) < 12
+        scale = WIDTH / 144
+        area = np.zeros(truth.shape[:2], bool)
+        area[round(top * scale) : round(bottom * scale), round(left * scale) : round(right * scale)] = True
+        assert ((truth[..., 3] > 0) == area).mean() > 0.999
+        both = (error[..., :3] == ERROR_COLOURS["TP"]).all(-1) & (error[..., 3] > 0)
+        np.testing.assert_array_equal(both, (truth[..., 3] > 0) & (prediction[..., 3] > 0))
+        moved = np.roll(area, round(number * scale), axis=1)
+        assert ((prediction[..., 3] > 0) == moved)[:, ::7].mean() > 0.97
+        seen += 1
+    assert seen > 12
+
+
+def test_the_legend_says_what_the_colours_are(page: str) -> None:
+    for kind, name in (("TP", "found"), ("FP", "false alarm"), ("FN", "missed")):
+        assert f'<span style="background:rgb{ERROR_COLOURS[kind]}"></span>{name}' in page
+
+
+_DICHROMATS = {  # Machado, Oliveira and Fernandes, IEEE TVCG 2009, severity 1.0, on linear RGB
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+
+
+@pytest.mark.parametrize("kind", _DICHROMATS)
+def test_the_colour_blind_can_tell_the_colours_apart(kind: str) -> None:
+    """By CIE 1976's difference, of which 2.3 can just be seen; red against green, as usual elsewhere, would fail."""
+
+    def seen(rgb: tuple[int, ...]) -> np.ndarray:
+        srgb = np.array(rgb) / 255
+        linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+        simulated = np.clip(np.array(_DICHROMATS[kind]) @ linear, 0, 1)
+        srgb = np.where(simulated <= 0.0031308, 12.92 * simulated, 1.055 * simulated ** (1 / 2.4) - 0.055)
+        return cv2.cvtColor(srgb[None, None].astype(np.float32), cv2.COLOR_RGB2Lab)[0, 0]
+
+    pairs = itertools.combinations(ERROR_COLOURS.values(), 2)
+    assert min(np.linalg.norm(seen(a) - seen(b)) for a, b in pairs) > 20
+    if kind == "deuteranopia":
+        assert np.linalg.norm(seen((160, 110, 0)) - seen((110, 140, 0))) < 20
 
 
 def test_curves_and_pictures(page: str) -> None:

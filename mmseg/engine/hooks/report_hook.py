@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -35,17 +34,19 @@ class ReportHook(Hook):
     def __init__(self, out_dir: str, command: str = "") -> None:
         self.out_dir, self.command = out_dir, command
         self._pictures = ReportPictures()
-        self._trained: list[str] = []
+        self._trained_on = 0
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         """Thresholds of the metric go before those of the model. Scores on images that it was trained on mean nothing."""
-        self._trained, chosen = trained_images(embedded_config(checkpoint, "the checkpoint") or {}, runner.cfg)
-        if self._trained:
-            runner.logger.warning(
-                f"test_dataloader.dataset: got {len(self._trained)} images that the model was trained on, such as "
-                f"{Path(self._trained[0]).name}, expected others: their scores mean nothing. Trained on was {chosen}; choose "
-                "what it has not seen"
-            )
+        found = trained_images(embedded_config(checkpoint, "the checkpoint") or {}, runner.cfg)
+        self._trained_on = len(found.certain)
+        for images, verb in ((found.certain, "was"), (found.possible, "may have been")):
+            if images:
+                runner.logger.warning(
+                    f"test_dataloader.dataset: got {len(images)} images that the model {verb} trained on, such as "
+                    f"{Path(images[0]).name}, expected others: their scores mean nothing. Trained on was {found.chosen}; choose "
+                    "what it has not seen"
+                )
         stored = checkpoint.get("meta", {}).get("thresholds")
         for metric in runner.test_evaluator.metrics:
             if isinstance(metric, LesionMetric):
@@ -57,7 +58,7 @@ class ReportHook(Hook):
         file, test_set = runner.cfg.get("load_from"), summarise_datasets(runner.cfg.test_dataloader.dataset)
         for metric in runner.test_evaluator.metrics:
             if isinstance(metric, LesionMetric):
-                metric.about = dict(test_set=test_set, trained_on=len(self._trained), prediction=_prediction(runner), **(
+                metric.about = dict(test_set=test_set, trained_on=self._trained_on, prediction=_prediction(runner), **(
                     dict(checkpoint=f"{Path(file).name}, SHA-256 {file_sha256(file)}") if file else {}))
 
     def after_test_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
@@ -75,8 +76,7 @@ class ReportHook(Hook):
         own = any(getattr(metric, "out_dir", None) == self.out_dir for metric in runner.test_evaluator.metrics)
         written = own and Path(self.out_dir, "metrics.json").is_file()  # a metric of the user's may write none
         if is_main_process() and _of_lesions(runner) and written:
-            config = json.dumps(runner.cfg.to_dict(), indent=2, default=str)
-            write_report(self.out_dir, self._pictures, {"Command": self.command, "Configuration": config})
+            write_report(self.out_dir, self._pictures, self.command, runner.cfg.to_dict())
 
 
 def _prediction(runner: Any) -> str:
