@@ -4,7 +4,7 @@ A class registered here is found by its bare name from every config whose ``defa
 not found here is looked for in mmengine.
 """
 
-from typing import Any
+from typing import Any, TypeVar
 
 from mmengine import registry as parents
 from mmengine.registry import Registry
@@ -13,8 +13,11 @@ __all__ = [
     "ALL_REGISTRIES", "DATASETS", "DATA_SAMPLERS", "EVALUATOR", "FUNCTIONS", "HOOKS", "INFERENCERS", "LOG_PROCESSORS", "LOOPS",
     "METRICS", "MODELS", "MODEL_WRAPPERS", "OPTIMIZERS", "OPTIM_WRAPPERS", "OPTIM_WRAPPER_CONSTRUCTORS", "PARAM_SCHEDULERS",
     "RUNNERS", "RUNNER_CONSTRUCTORS", "TASK_UTILS", "TRANSFORMS", "VISBACKENDS", "VISUALIZERS", "WEIGHT_INITIALIZERS",
-    "find_class",
+    "find_class", "find_subclass",
 ]
+
+
+T = TypeVar("T")
 
 
 def _child(parent: Registry) -> Registry:
@@ -69,3 +72,9 @@ def find_class(registry: Registry, name: Any) -> Any:
     except Exception:  # what a dotted name imports fails in any way
         pass
     return None
+
+
+def find_subclass(registry: Registry, name: Any, base: type[T]) -> type[T] | None:
+    """What :func:`find_class` finds, where that is ``base`` or a subclass of it; None elsewhere."""
+    found = find_class(registry, name)
+    return found if isinstance(found, type) and issubclass(found, base) else None

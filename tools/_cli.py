@@ -20,8 +20,8 @@ if isinstance(sys.stdout, io.TextIOWrapper):
     sys.stdout.reconfigure(errors="backslashreplace")  # a file name that cannot be shown stops no work
 
 __all__ = [
-    "PART_FAILED", "UserError", "add_run_arguments", "exit_on_user_error", "hint", "home_path", "is_first_process",
-    "leave_processes", "local_processes", "make_folder", "options", "prepare_config", "require", "work_dir",
+    "PART_FAILED", "UserError", "add_options", "add_run_arguments", "exit_on_user_error", "hint", "home_path", "is_first_process",
+    "leave_processes", "local_processes", "make_folder", "options", "prepare_config", "work_dir",
 ]
 
 
@@ -46,11 +46,16 @@ _KINDS = (
 """Keys that the tools look at before the check of the configuration, and what they hold."""
 
 
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--cfg-options``, for :func:`options`."""
+    parser.add_argument("--cfg-options", nargs="+", action="extend", metavar="KEY=VALUE",
+                        help="override config values: a.b=1 a.0.c=[1,2]")
+
+
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what ``train.py`` and ``test.py`` have in common."""
     parser.add_argument("--work-dir", help="where logs and checkpoints go (default: $SDCNET_HOME/work_dirs/<config name>)")
-    parser.add_argument("--cfg-options", nargs="+", action="extend", metavar="KEY=VALUE",
-                        help="override config values: a.b=1 a.0.c=[1,2]")
+    add_options(parser)
     parser.add_argument("--options", nargs="+", action="extend", metavar="KEY=VALUE", help=argparse.SUPPRESS)
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="how processes start")
     parser.add_argument("--local-rank", "--local_rank", type=int, default=0, help=argparse.SUPPRESS)
@@ -107,16 +112,9 @@ def local_processes(launcher: str) -> int:
     return int(told) if told.isdecimal() else 1
 
 
-def require(config: Any, *keys: str) -> None:
-    """Raise a UserError where the configuration lacks one of these top-level keys, as the parts in ``_base_`` do."""
-    missing = [key for key in keys if config.get(key) is None]
-    if missing:
-        raise UserError(f"{config.filename}: got no {', '.join(missing)}, expected a whole config such as configs/sdcnet/*.py")
-
-
 def prepare_config(args: argparse.Namespace, *needs: str) -> Any:
     """The configuration with what the command line says of it: overrides, launcher, ``work_dir``; ``needs`` are its keys."""
-    from mmseg.engine.config import load_config
+    from mmseg.engine.config import load_config, require
 
     if args.options:
         hint("--options", "--cfg-options")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from _cli import UserError, exit_on_user_error, home_path, options, require
+from _cli import UserError, add_options, exit_on_user_error, home_path, options
 
 
 def main() -> None:
@@ -13,14 +13,13 @@ def main() -> None:
     parser.add_argument("config")
     parser.add_argument("--out-dir", metavar="DIR", help="default: $SDCNET_HOME/work_dirs/browse/<config name>")
     parser.add_argument("--number", type=int, default=16, help="pictures to write")
-    parser.add_argument("--cfg-options", nargs="+", action="extend", metavar="KEY=VALUE", help="override config values")
+    add_options(parser)
     args = parser.parse_args()
     with exit_on_user_error():
         from mmseg.apis.browse import browse_dataset
         from mmseg.engine.config import load_config
 
         config = load_config(args.config, options(args.cfg_options))
-        require(config, "train_dataloader")
         if args.number < 1:
             raise UserError(f"--number: got {args.number}, expected 1 or more")
         out_dir = args.out_dir or home_path("work_dirs", "browse", Path(args.config).stem)

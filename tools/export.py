@@ -6,14 +6,14 @@ import argparse
 import json
 from pathlib import Path
 
-from _cli import exit_on_user_error, options
+from _cli import add_options, exit_on_user_error, options
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Write a trained model as files of open batch and image size, and check them.")
     parser.add_argument("checkpoint", help="such as work_dirs/<config name>/latest.pth")
     parser.add_argument("--config", metavar="FILE", help="default: the config inside the checkpoint")
-    parser.add_argument("--cfg-options", nargs="+", action="extend", metavar="KEY=VALUE", help="override config values")
+    add_options(parser)
     parser.add_argument("--out-dir", metavar="DIR", help="default: export/ beside the checkpoint")
     parser.add_argument("--name", help="of the files, without ending (default: the checkpoint's)")
     parser.add_argument("--format", nargs="+", default=["onnx", "torch"], metavar="onnx|torch", help="default: both")

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import argparse
 
-from _cli import UserError, exit_on_user_error, options
+from _cli import UserError, add_options, exit_on_user_error, options
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Print a config after its _base_ files and overrides are merged.")
     parser.add_argument("config")
-    parser.add_argument("--cfg-options", nargs="+", action="extend", metavar="KEY=VALUE", help="override config values")
+    add_options(parser)
     parser.add_argument("--upgrade", nargs="?", const="upgraded", metavar="DIR",
                         help="write a config of mmsegmentation 0.x in the new form into DIR (default: upgraded)")
     args = parser.parse_args()

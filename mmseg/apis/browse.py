@@ -9,9 +9,10 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmseg.apis.init import register_all_modules
-from mmseg.engine.config import check_config
+from mmseg.engine.config import check_config, require
+from mmseg.engine.dataset_info import data_preprocessor_of
 from mmseg.models import LesionDataPreprocessor
-from mmseg.registry import MODELS, find_class
+from mmseg.registry import MODELS, find_subclass
 from mmseg.structures import IGNORE, class_masks
 from mmseg.utils.device import default_device
 from mmseg.utils.errors import UserError
@@ -35,12 +36,12 @@ def browse_dataset(config: Config, out_dir: str | Path, number: int) -> list[Pat
         UserError: a mistake in the configuration or the data, or a folder that cannot be written.
     """
     register_all_modules()
+    require(config, "train_dataloader")
     check_config(config)
     out_dir = Path(out_dir)
-    settings = config.get("data_preprocessor") or (config.get("model") or {}).get("data_preprocessor") or {}
-    kind = find_class(MODELS, settings.get("type"))
-    if not (isinstance(kind, type) and issubclass(kind, LesionDataPreprocessor)):
-        raise UserError(f"data_preprocessor: got {settings.get('type')!r}, expected a LesionDataPreprocessor, whose crops are "
+    where, settings = data_preprocessor_of(config)
+    if find_subclass(MODELS, settings.get("type"), LesionDataPreprocessor) is None:
+        raise UserError(f"{where}: got {settings.get('type')!r}, expected a LesionDataPreprocessor, whose crops are "
                         "drawn; data sets with a pipeline of their own are looked at through that")
     preprocessor = MODELS.build({**settings, "target": "multilabel"}).to(default_device())
     preprocessor.seed = config.get("randomness", {}).get("seed") or 0

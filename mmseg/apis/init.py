@@ -19,7 +19,14 @@ from mmengine.registry import DefaultScope
 from mmseg.datasets.basesegdataset import drawn_palette
 from mmseg.engine.checkpoint import checkpoint_config, embedded_config, read_checkpoint
 from mmseg.engine.config import check_config, load_config, merge_options
-from mmseg.engine.dataset_info import dataset_metainfo, ignored_pipeline, input_differences, trained_leaf, working_size
+from mmseg.engine.dataset_info import (
+    dataset_metainfo,
+    ignored_pipeline,
+    input_differences,
+    model_settings,
+    trained_leaf,
+    working_size,
+)
 from mmseg.engine.runner import load_weights
 from mmseg.models.segmentors.base import BaseSegmentor
 from mmseg.registry import MODELS
@@ -127,11 +134,8 @@ def build_model(config: Config) -> BaseSegmentor:
     Raises:
         UserError: a wrong value in the configuration.
     """
-    model = dict(config.model)
-    if "data_preprocessor" in config:
-        model.setdefault("data_preprocessor", config.data_preprocessor)
     try:
-        return MODELS.build(model)
+        return MODELS.build(model_settings(config))
     except (ValueError, TypeError, KeyError, AssertionError, ImportError) as error:  # what constructors say of wrong values
         raise UserError(f"{config.filename or 'config'}: {error}") from error
 

@@ -23,9 +23,9 @@ from mmseg.apis.init import register_all_modules
 from mmseg.datasets.leaves import summarise_datasets
 from mmseg.datasets.lesion_dataset import LesionDataset
 from mmseg.datasets.reading import image_size
-from mmseg.engine.config import check_config
+from mmseg.engine.config import check_config, require
 from mmseg.evaluation import LesionMetric
-from mmseg.registry import DATASETS, METRICS, find_class
+from mmseg.registry import DATASETS, METRICS, find_subclass
 from mmseg.utils.errors import UserError
 from mmseg.visualization import ReportPictures, write_report
 
@@ -50,8 +50,7 @@ def lesion_evaluator(config: Config) -> Any:
     """
     register_all_modules()
     given = config.test_evaluator if isinstance(config.test_evaluator, list) else [config.test_evaluator]
-    kinds = [(find_class(METRICS, e.get("type")), e) for e in given if isinstance(e, dict)]
-    ours = [evaluator for kind, evaluator in kinds if isinstance(kind, type) and issubclass(kind, LesionMetric)]
+    ours = [e for e in given if isinstance(e, dict) and find_subclass(METRICS, e.get("type"), LesionMetric)]
     if len(ours) > 1:
         raise UserError(f"test_evaluator: got {len(ours)} LesionMetric, expected one: each writes its metrics.json")
     return ours[0] if ours else None
@@ -76,7 +75,8 @@ def score_predictions(config: Config, folder: str | Path, out_dir: str | Path, c
             no probability.
     """
     register_all_modules()
-    check_config(config)
+    require(config, "test_dataloader", "test_evaluator")
+    check_config(config, ("test_dataloader",))
     if not MMLogger.check_instance_created("predictions"):
         MMLogger.get_instance("predictions", log_level="WARNING")  # the metric prints its table itself
     dataset: LesionDataset = DATASETS.build(config.test_dataloader.dataset)
@@ -105,8 +105,7 @@ def score_predictions(config: Config, folder: str | Path, out_dir: str | Path, c
     if quantised and 0 < peak < 1.5 / 255:
         raise UserError(f"{folder}: got the values 0 and 1 alone, expected 0 to 255: write 255 where a lesion is")
     scores = metric.evaluate(len(loaders))
-    about = {"Command": command, "Configuration": json.dumps(config.to_dict(), indent=2, default=str)}
-    write_report(out_dir, pictures, about)
+    write_report(out_dir, pictures, command, config.to_dict())
     return scores
 
 

@@ -2,46 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config
 
 from mmseg.apis.init import register_all_modules
 from mmseg.apis.predictions import lesion_evaluator
-from mmseg.engine.config import check_config, config_json
+from mmseg.engine.config import check_config, config_json, require
 from mmseg.engine.preflight import class_findings
-from mmseg.engine.preflight.finding import ERROR
+from mmseg.engine.preflight.finding import refuse
+from mmseg.engine.preflight.keys import LOADERS
 from mmseg.engine.runner import LesionRunner
-from mmseg.registry import RUNNERS, find_class
+from mmseg.registry import RUNNERS, find_subclass
 from mmseg.utils.errors import UserError
 from mmseg.utils.paths import make_folder
 
 __all__ = ["build_runner", "build_tester"]
 
 
-def build_runner(config: Config) -> LesionRunner:
-    """Check a configuration whole, make its ``work_dir`` and build what runs it.
+def build_runner(config: Config, loaders: Sequence[str] = LOADERS) -> LesionRunner:
+    """Check a configuration, make its ``work_dir`` and build what runs it.
+
+    Args:
+        config: of the run.
+        loaders: those that will be used: what only others need is not judged.
 
     Raises:
         UserError: a mistake in the configuration, no ``work_dir``, or one that cannot be written.
     """
     register_all_modules()
-    check_config(config)
+    check_config(config, loaders)
     config_json(config)  # mmengine's log fails for what this refuses, without a word of what it is
     if not config.get("work_dir"):
         raise UserError("work_dir: got none, expected a folder: config.work_dir = 'work_dirs/my_run'")
     make_folder(config.work_dir, "work_dir (--work-dir)")
     config.default_scope = config.get("default_scope") or "mmseg"
-    kind = find_class(RUNNERS, config.get("runner_type") or "LesionRunner")
-    if not (isinstance(kind, type) and issubclass(kind, LesionRunner)):
+    kind = find_subclass(RUNNERS, config.get("runner_type") or "LesionRunner", LesionRunner)
+    if kind is None:
         raise UserError(f"runner_type: got {config.runner_type!r}, expected LesionRunner or a registered subclass of it")
     try:
         runner = kind.from_cfg(config)
     except (ValueError, TypeError, KeyError, AssertionError, ImportError) as error:  # what constructors say of wrong values
-        raise UserError(f"{config.filename}: {error}") from error
-    wrong = [str(finding) for finding in class_findings(runner.bare_model, config) if finding.severity == ERROR]
-    if wrong:
-        raise UserError(f"{config.filename}: the model does not fit the data:\n  " + "\n  ".join(wrong))
+        raise UserError(f"{config.filename or 'config'}: {error}") from error
+    refuse(class_findings(runner.bare_model, config, loaders), f"{config.filename or 'config'}: the model does not fit the data:")
     return runner
 
 
@@ -63,9 +67,7 @@ def build_tester(
     Raises:
         UserError: a mistake in the configuration, or a folder that cannot be written.
     """
-    missing = [key for key in ("test_dataloader", "test_cfg", "test_evaluator") if config.get(key) is None]
-    if missing:
-        raise UserError(f"{config.filename or 'config'}: got no {', '.join(missing)}, expected a whole configuration")
+    require(config, "test_dataloader", "test_cfg", "test_evaluator")
     if config.get("launcher", "none") == "none":  # of several processes the first has made it
         make_folder(out_dir, "out_dir (--out)")
     config.load_from, config.resume = str(checkpoint), False
@@ -80,4 +82,4 @@ def build_tester(
     if show_dir is not None:
         hooks.append(dict(type="OverlayHook", out_dir=str(make_folder(show_dir, "show_dir (--show-dir)"))))
     config.custom_hooks = hooks
-    return build_runner(config)
+    return build_runner(config, ("test_dataloader",))

@@ -10,7 +10,7 @@ from mmengine.utils import track_iter_progress
 from mmseg.apis.init import register_all_modules
 from mmseg.datasets.leaves import leaf_datasets
 from mmseg.datasets.statistics import colour_statistics
-from mmseg.engine.config import check_config
+from mmseg.engine.config import check_config, require
 from mmseg.registry import DATASETS
 from mmseg.utils.errors import UserError
 
@@ -31,6 +31,7 @@ def training_statistics(config: Config) -> tuple[list[float], list[float]]:
         UserError: a mistake in the configuration or the data, or a mixture of data sets.
     """
     register_all_modules()
+    require(config, "train_dataloader")
     check_config(config)
     leaves = list(leaf_datasets(config.train_dataloader.dataset))
     if len(leaves) != 1:

@@ -18,11 +18,12 @@ from mmengine.config import Config
 
 from mmseg.compat.old_config import OLD_KEYS, is_old, upgrade_config
 from mmseg.engine.preflight.config import config_findings, dig
-from mmseg.engine.preflight.finding import ERROR
+from mmseg.engine.preflight.finding import refuse
 from mmseg.engine.preflight.keys import LOADERS, TOP_LEVEL_KEYS
 from mmseg.utils.errors import UserError, nearest
 
-__all__ = ["check_config", "load_config", "merge_options"]
+__all__ = ["check_config", "config_json", "load_config", "merge_options", "require"]
+
 
 def load_config(path: str | Path, cfg_options: dict[str, Any] | None = None, tell: bool = True) -> Config:
     """Read a Python configuration with its ``_base_`` files, environment values and overrides.
@@ -159,9 +160,15 @@ def check_config(config: Config, loaders: Sequence[str] = LOADERS) -> None:
     Raises:
         UserError: with one line a finding: key, what was got, what was expected or the nearest right name.
     """
-    findings = [str(finding) for finding in config_findings(config, loaders) if finding.severity == ERROR]
-    if findings:
-        raise UserError(f"{config.filename or 'config'}:\n  " + "\n  ".join(findings))
+    refuse(config_findings(config, loaders), f"{config.filename or 'config'}:")
+
+
+def require(config: Config, *keys: str) -> None:
+    """Raise a UserError where the configuration lacks one of these top-level keys, as the parts in ``_base_`` do."""
+    missing = [key for key in keys if config.get(key) is None]
+    if missing:
+        raise UserError(f"{config.filename or 'config'}: got no {', '.join(missing)}, expected a whole config such as "
+                        "configs/sdcnet/*.py")
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from mmseg.datasets.leaves import Leaf, leaf_datasets
 from mmseg.utils.errors import UserError
 
 __all__ = [
-    "data_preprocessor_of", "dataset_is_known", "dataset_metainfo", "ignored_pipeline", "input_differences",
+    "data_preprocessor_of", "dataset_is_known", "dataset_metainfo", "ignored_pipeline", "input_differences", "model_settings",
     "trained_leaf", "trains_on_lesions", "working_size",
 ]
 
@@ -73,6 +73,14 @@ def data_preprocessor_of(config: Any) -> tuple[str, dict[str, Any]]:
     own = model.get("data_preprocessor") if isinstance(model, dict) else None
     where, found = ("data_preprocessor", config.get("data_preprocessor")) if own is None else ("model.data_preprocessor", own)
     return where, found if isinstance(found, dict) else {}
+
+
+def model_settings(config: Config) -> dict[str, Any]:
+    """Of the segmentor, with the data preprocessor of the top level where it has none of its own."""
+    settings = dict(config.model)
+    if config.get("data_preprocessor") is not None:
+        settings.setdefault("data_preprocessor", config.data_preprocessor)
+    return settings
 
 
 def input_differences(config: Any, written: dict[str, Any]) -> list[tuple[str, str]]:

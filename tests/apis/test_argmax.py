@@ -122,3 +122,5 @@ def test_lesions_have_a_background(repo: Path, image: np.ndarray, tmp_path: Path
     config = load_config(repo / "configs/isdnet/isdnet_r18-d8_softmax_512x512_2500_IDRiD_cv.py")
     found = [finding for finding in class_findings(model, config) if finding.severity == "error"]
     assert [finding.where for finding in found] == ["val_evaluator.0", "test_evaluator.0"]
+    tested = [finding for finding in class_findings(model, config, ("test_dataloader",)) if finding.severity == "error"]
+    assert [finding.where for finding in tested] == ["test_evaluator.0"]

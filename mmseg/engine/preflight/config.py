@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from mmseg.engine.dataset_info import data_preprocessor_of
 from mmseg.engine.preflight.finding import ERROR, NOTE, WARNING, Finding
 from mmseg.engine.preflight.keys import LOADERS, key_findings
 from mmseg.engine.preflight.types import matches
-from mmseg.registry import HOOKS, LOOPS, PARAM_SCHEDULERS, find_class
+from mmseg.registry import HOOKS, LOOPS, PARAM_SCHEDULERS, find_class, find_subclass
 
 __all__ = ["config_findings", "dig", "pretrained_findings"]
 
@@ -49,9 +48,9 @@ def config_findings(config: Config, loaders: Sequence[str] = LOADERS) -> Iterato
         yield from _initialiser_findings(config)
         yield from _loop_findings(config)
         yield from _average_findings(config)
+        yield from _schedule_findings(config)
+        yield from _interval_findings(config)
     yield from _data_findings(config, loaders)
-    yield from _schedule_findings(config)
-    yield from _interval_findings(config)
     yield from _normalisation_findings(config)
 
 
@@ -98,15 +97,13 @@ def _loop_findings(config: Config) -> Iterator[Finding]:
     loop = config.get("train_cfg")
     if not isinstance(loop, dict):
         return
-    found = find_class(LOOPS, loop.get("type"))
-    by_epoch = inspect.isclass(found) and issubclass(found, EpochBasedTrainLoop)
     if loop.get("type") is None and loop.get("by_epoch") is False and loop.get("max_iters") is not None:
         yield Finding(WARNING, "train_cfg.type", "None", "'IterBasedTrainLoop'",
                       "mmengine's own loop takes part: it is neither stopped nor resumed exactly")
-    elif loop.get("type") is None or by_epoch:
+    elif loop.get("type") is None or find_subclass(LOOPS, loop["type"], EpochBasedTrainLoop):
         yield Finding(ERROR, "train_cfg.type", f"{loop.get('type')!r}", "'IterBasedTrainLoop'",
                       "training is counted in iterations here: max_iters = epochs x images / batch")
-    elif inspect.isclass(found) and issubclass(found, IterBasedTrainLoop) and loop.get("max_iters") is None:
+    elif find_subclass(LOOPS, loop["type"], IterBasedTrainLoop) and loop.get("max_iters") is None:
         yield Finding(ERROR, "train_cfg.max_iters", "nothing", "a number of iterations")
 
 
@@ -184,8 +181,7 @@ def _length_findings(schedules: Sequence[Any], most: float | None) -> Iterator[F
 
 def _by_epoch(name: Any) -> bool:
     """Whether the runner lets a schedule count epochs where it is not told: all but one, whatever the class has as default."""
-    found = find_class(PARAM_SCHEDULERS, name)
-    return inspect.isclass(found) and not issubclass(found, LegacyLR)
+    return find_class(PARAM_SCHEDULERS, name) is not None and find_subclass(PARAM_SCHEDULERS, name, LegacyLR) is None
 
 
 def _interval_findings(config: Config) -> Iterator[Finding]:
@@ -226,8 +222,8 @@ def _average_findings(config: Config) -> Iterator[Finding]:
     """A moving average that has hardly left the weights that it began with when training ends: mmengine's has no warm-up."""
     most, hooks = _number(config, "train_cfg.max_iters") or 0, config.get("custom_hooks")
     for i, hook in enumerate(hooks if isinstance(hooks, (list, tuple)) and most > 0 else ()):
-        found = find_class(HOOKS, hook.get("type")) if isinstance(hook, dict) else None
-        if not (inspect.isclass(found) and issubclass(found, EMAHook)) or hook.get("begin_iter") or hook.get("begin_epoch"):
+        if not (isinstance(hook, dict) and find_subclass(HOOKS, hook.get("type"), EMAHook)) or hook.get("begin_iter") or hook.get(
+                "begin_epoch"):
             continue
         momentum, interval = hook.get("momentum", 2e-4), hook.get("interval", 1)  # mmengine's own
         if (hook.get("ema_type", "ExponentialMovingAverage") == "ExponentialMovingAverage" and isinstance(momentum, float)

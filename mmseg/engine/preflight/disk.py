@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.hooks import EMAHook
 from torch import nn
 
 from mmseg.engine.preflight.config import dig
 from mmseg.engine.preflight.finding import ERROR, NOTE, WARNING, Finding
 from mmseg.engine.work_dir import CHECKPOINTS, best_checkpoints, numbered_checkpoints
+from mmseg.registry import HOOKS, find_subclass
 
 __all__ = ["checkpoint_bytes", "disk_findings", "existing", "file_system", "folder_findings", "in_container"]
 
@@ -92,8 +94,9 @@ def checkpoint_bytes(config: Config, model: nn.Module) -> int:
     moments = _MOMENTS.get(str(optimizer.get("type")), 2)
     if optimizer.get("type") == "SGD" and not optimizer.get("momentum"):
         moments = 0
-    hooks = config.get("custom_hooks") or []
-    averaged = any("EMA" in str(dig(hook, "type")) for hook in (hooks if isinstance(hooks, (list, tuple)) else [hooks]))
+    hooks = config.get("custom_hooks")
+    hooks = hooks if isinstance(hooks, (list, tuple)) else ()  # else it is told as a value of the wrong type
+    averaged = any(find_subclass(HOOKS, dig(hook, "type"), EMAHook) for hook in hooks)
     return weights * (2 if averaged else 1) + trained * (moments + bool(optimizer.get("amsgrad")))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from mmseg.utils.errors import UserError
 
-__all__ = ["ERROR", "NOTE", "WARNING", "Finding", "build_or_finding", "exit_code", "from_user_error"]
+__all__ = ["ERROR", "NOTE", "WARNING", "Finding", "build_or_finding", "exit_code", "from_user_error", "refuse"]
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
 
@@ -42,6 +42,13 @@ def exit_code(findings: Iterable[Finding]) -> int:
     """0 without errors and warnings, 1 with warnings, 2 with errors."""
     severities = {finding.severity for finding in findings}
     return 2 if ERROR in severities else int(WARNING in severities)
+
+
+def refuse(findings: Iterable[Finding], head: str) -> None:
+    """Raise a UserError with the errors among these, a line each, below ``head``; where there is none, nothing is raised."""
+    errors = [str(finding) for finding in findings if finding.severity == ERROR]
+    if errors:
+        raise UserError("\n  ".join([head, *errors]))
 
 
 def from_user_error(error: Exception | str, where: str, severity: str = ERROR) -> Finding:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import io
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -16,14 +15,14 @@ from mmengine.runner.priority import Priority, get_priority
 from mmengine.structures import PixelData
 from torch import nn
 
-from mmseg.engine.dataset_info import dataset_is_known, dataset_metainfo, trained_leaf, trains_on_lesions
+from mmseg.engine.dataset_info import dataset_is_known, dataset_metainfo, model_settings, trained_leaf, trains_on_lesions
 from mmseg.engine.preflight.config import dig
 from mmseg.engine.preflight.finding import ERROR, WARNING, Finding, build_or_finding
 from mmseg.engine.preflight.keys import LOADERS
 from mmseg.engine.preflight.splits import heard
 from mmseg.evaluation import LesionMetric
 from mmseg.models import SegDataPreProcessor
-from mmseg.registry import DATA_SAMPLERS, HOOKS, METRICS, MODELS, PARAM_SCHEDULERS, find_class
+from mmseg.registry import DATA_SAMPLERS, HOOKS, METRICS, MODELS, PARAM_SCHEDULERS, find_class, find_subclass
 from mmseg.structures import IGNORE, LESIONS, SegDataSample
 from mmseg.utils.errors import nearest
 
@@ -43,7 +42,9 @@ class Parts:
     def __init__(self, config: Config, skip: Sequence[str] = ()) -> None:
         self.config, self.findings = config, list[Finding]()
         self._skip = tuple(skip)
-        self.model: Any = self._build("model", self._model, "data_preprocessor")
+        self.model: Any = self._build(
+            "model",  # of one process, which has nobody to be in step with
+            lambda _: revert_sync_batchnorm(MODELS.build(model_settings(config))), "data_preprocessor")
         self.optim_wrapper: Any = None
         if self.model is not None:
             self.findings += class_findings(self.model, config)
@@ -71,13 +72,8 @@ class Parts:
                 for i, cfg in enumerate(_listed(self.config.get(key)))
             ]
             if key == "val_evaluator" and isinstance(best, str) and None not in metrics:
-                self.findings += _best_findings(best, metrics)
-
-    def _model(self, cfg: dict[str, Any]) -> nn.Module:
-        settings = dict(cfg)
-        if self.config.get("data_preprocessor") is not None:
-            settings.setdefault("data_preprocessor", self.config.data_preprocessor)
-        return revert_sync_batchnorm(MODELS.build(settings))  # one process has nobody to be in step with
+                names = dataset_metainfo(self.config)["classes"] if trains_on_lesions(self.config) else LESIONS
+                self.findings += _best_findings(best, metrics, names)
 
     def _scheduler(self, cfg: dict[str, Any]) -> Any:
         """With the end that mmengine's runner gives it."""
@@ -106,8 +102,15 @@ def build_parts(config: Config, skip: Sequence[str] = ()) -> Parts:
         return Parts(config, skip)
 
 
-def class_findings(model: Any, config: Config) -> Iterator[Finding]:
-    """Heads and targets must agree with the data on the number of classes and on their kind, before any data is read."""
+def class_findings(model: Any, config: Config, loaders: Sequence[str] = LOADERS) -> Iterator[Finding]:
+    """Heads and targets must agree with the data on the number of classes and on their kind, before any data is read.
+
+    Args:
+        model: of the configuration.
+        config: whose data and evaluators are looked at.
+        loaders: those that will be used.
+    """
+    evaluators = [loader.replace("dataloader", "evaluator") for loader in loaders if loader != "train_dataloader"]
     multi_label = getattr(model, "multi_label", None)
     if multi_label is None or not dataset_is_known(config):
         return
@@ -122,7 +125,7 @@ def class_findings(model: Any, config: Config) -> Iterator[Finding]:
             severity = WARNING if name.startswith("auxiliary_head.") else ERROR  # one of several may learn something else
             yield Finding(severity, f"{name}.num_classes", f"{head.num_classes}", f"{expected} for {kind}")
     if of_lesions and getattr(model, "is_argmax", False):
-        for where in _lesion_metrics(config):
+        for where in _lesion_metrics(config, evaluators):
             yield Finding(ERROR, where, "LesionMetric with model.test_cfg.thresholds=None", "IoUMetric, or thresholds",
                           "it scores the probabilities of the lesions alone, and there the background has one, too")
     if multi_label and not of_lesions:
@@ -141,14 +144,13 @@ def class_findings(model: Any, config: Config) -> Iterator[Finding]:
             yield Finding(ERROR, "data_preprocessor.bgr_to_rgb", "True",
                           "False: without a pipeline of their own data sets give RGB")
     else:
-        yield from _ignore_findings(model, config)
+        yield from _ignore_findings(model, config, evaluators)
 
 
-def _lesion_metrics(config: Config) -> Iterator[str]:
-    for key in ("val_evaluator", "test_evaluator"):
+def _lesion_metrics(config: Config, evaluators: Sequence[str]) -> Iterator[str]:
+    for key in evaluators:
         for i, cfg in enumerate(_listed(config.get(key))):
-            kind = find_class(METRICS, cfg.get("type")) if isinstance(cfg, dict) else None
-            if inspect.isclass(kind) and issubclass(kind, LesionMetric):
+            if isinstance(cfg, dict) and find_subclass(METRICS, cfg.get("type"), LesionMetric):
                 yield f"{key}.{i}"
 
 
@@ -162,10 +164,10 @@ def _heads(model: Any) -> Iterator[tuple[str, Any]]:
             yield name, head
 
 
-def _ignore_findings(model: Any, config: Config) -> Iterator[Finding]:
+def _ignore_findings(model: Any, config: Config, evaluators: Sequence[str]) -> Iterator[Finding]:
     """Masks and maps come with 255 where nothing counts, whatever a data set's files have there."""
     given = {f"{name}.ignore_index": getattr(head, "ignore_index", IGNORE) for name, head in _heads(model)}
-    for key in ("val_evaluator", "test_evaluator"):
+    for key in evaluators:
         for i, cfg in enumerate(_listed(config.get(key))):
             given[f"{key}.{i}.ignore_index"] = cfg.get("ignore_index", IGNORE) if isinstance(cfg, dict) else IGNORE
     for key, value in given.items():
@@ -188,9 +190,9 @@ def _build_hook(cfg: Any) -> Any:
     return HOOKS.build({k: v for k, v in cfg.items() if k != "priority"}) if isinstance(cfg, dict) else cfg
 
 
-def _best_findings(best: str, metrics: list[Any]) -> Iterator[Finding]:
+def _best_findings(best: str, metrics: list[Any], lesions: Sequence[str]) -> Iterator[Finding]:
     """Whether a metric gives the score by which the best checkpoint is chosen."""
-    told = [_score_names(metric) for metric in metrics]
+    told = [_score_names(metric, lesions) for metric in metrics]
     names = set[str]().union(*told)
     if told and all(told) and best not in names:
         some = ", ".join(sorted(names)[:6])
@@ -200,16 +202,16 @@ def _best_findings(best: str, metrics: list[Any]) -> Iterator[Finding]:
         )
 
 
-def _score_names(metric: Any) -> set[str]:
+def _score_names(metric: Any, lesions: Sequence[str]) -> set[str]:
     """Which scores a metric gives, told by itself: of one small image in which every lesion is found; empty if it will not."""
-    truth = torch.zeros(len(LESIONS), 8, 8, dtype=torch.uint8)
+    truth = torch.zeros(len(lesions), 8, 8, dtype=torch.uint8)
     truth[:, 2:5, 2:5] = 1
-    metric.dataset_meta, metric.out_dir = dict(classes=LESIONS, palette=[(0, 0, 0)] * len(LESIONS)), None
     sample = SegDataSample(
         gt_sem_seg=PixelData(data=truth), probabilities=PixelData(data=truth.float() * 0.9),
         pred_sem_seg=PixelData(data=truth[:1]), metainfo=dict(img_path="image.png", image_id="image", ori_shape=(8, 8)),
     )
     try:
+        metric.dataset_meta, metric.out_dir = dict(classes=tuple(lesions), palette=[(0, 0, 0)] * len(lesions)), None
         with heard():
             metric.process({}, [sample.to_dict()])
             return set(metric.evaluate(1))

@@ -15,7 +15,7 @@ from mmseg.engine.preflight.data import data_findings
 from mmseg.engine.preflight.disk import disk_findings, folder_findings
 from mmseg.engine.preflight.environment import environment_findings
 from mmseg.engine.preflight.files import FileCache
-from mmseg.engine.preflight.finding import ERROR, NOTE, WARNING, Finding, exit_code
+from mmseg.engine.preflight.finding import ERROR, NOTE, WARNING, Finding, exit_code, refuse
 from mmseg.engine.preflight.keys import LOADERS
 from mmseg.engine.preflight.memory import memory_findings, shm_findings, worker_findings
 from mmseg.engine.preflight.model import build_parts
@@ -62,10 +62,7 @@ def check_start(config: Config, processes: int = 1) -> list[Finding]:
     """
     findings = [finding for finding in environment_findings() if finding.severity != NOTE and finding.where == "device"]
     findings += _all_but_training(config, ("train_dataloader", "val_dataloader"), read=False, said=False, processes=processes)
-    errors = [str(finding) for finding in findings if finding.severity == ERROR]
-    if errors:
-        lines = "\n  ".join(errors)
-        raise UserError(f"{config.filename or 'config'} cannot be trained (--no-check passes over these checks):\n  {lines}")
+    refuse(findings, f"{config.filename or 'config'} cannot be trained (--no-check passes over these checks):")
     return [finding for finding in findings if finding.severity == WARNING]
 
 

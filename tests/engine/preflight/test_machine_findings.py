@@ -355,6 +355,14 @@ class TestParts:
         assert said in "".join(map(str, findings))
         assert capsys.readouterr().out == ""
 
+    @pytest.mark.parametrize(("best", "errors"), [("lesion/AP.Microaneurysm", 0), ("lesion/AP.MA", 1)])
+    def test_scores_of_renamed_lesions(self, best: str, errors: int, run_config: MakeConfig, tmp_path: Path) -> None:
+        config = run_config(tmp_path / "w", default_hooks__checkpoint__save_best=best)
+        meta = dict(classes=("Microaneurysm", "HE", "EX", "SE"))
+        config.train_dataloader.dataset.dataset.metainfo = config.test_dataloader.dataset.metainfo = meta
+        config.val_evaluator = {**config.test_evaluator, "thresholds": {"Microaneurysm": 0.3}}
+        assert [finding.where for finding in build_parts(config).findings] == ["default_hooks.checkpoint.save_best"] * errors
+
     def test_a_score_of_a_metric_that_tells_nothing_may_be_the_one(self, run_config: MakeConfig, tmp_path: Path) -> None:
         @METRICS.register_module(force=True)
         class OwnMetric(BaseMetric):
