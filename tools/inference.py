@@ -38,12 +38,13 @@ def thresholds(text: str | None) -> float | dict[str, float] | None:
 def main() -> None:
     args = parse_args()
     with exit_on_user_error():
-        from mmseg.apis.folders import find_inputs, output_names, segment_files
+        from mmseg.apis.inputs import find_inputs, output_names
 
         files = find_inputs(args.inputs or [str(home_path("input_img", "test.jpg"))])
         if args.batch_size < 1:
             raise UserError(f"--batch-size: got {args.batch_size}, expected 1 or more")
         from mmseg.apis import LesionInferencer
+        from mmseg.apis.folders import segment_files
         from mmseg.apis.results import TABLE, write_table
         from mmseg.apis.sharing import Share
 

@@ -15,8 +15,8 @@ from mmengine.config import Config
 from mmengine.utils import ProgressBar
 from torch import Tensor
 
-from mmseg.apis.folders import find_inputs
 from mmseg.apis.init import init_model
+from mmseg.apis.inputs import find_inputs
 from mmseg.apis.regions import Region, find_regions
 from mmseg.datasets.reading import count_pages, fit_size, read_image, to_input
 from mmseg.engine.dataset_info import working_size

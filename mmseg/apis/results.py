@@ -25,6 +25,9 @@ __all__ = ["foreign_files", "is_complete", "photograph_of", "result_paths", "sum
 TABLE = "summary.csv"
 _NUMBERS = ("regions", "pixels", "retina_share")
 _COLUMNS = ("photograph", "lesion", *_NUMBERS, "threshold", "settings")
+_FORMULA = tuple("=+-@\t\r")
+"""What a spreadsheet takes for the beginning of one."""
+
 _KNOWN = (_COLUMNS, _COLUMNS[:5])
 """Heads of tables that are this program's, of this version and of earlier ones."""
 
@@ -238,7 +241,7 @@ def _settings(report: dict[str, Any]) -> str:
 
 def _shown(name: str) -> str:
     """A name that no spreadsheet takes for a formula: behind an apostrophe, as one types it there."""
-    return f"'{name}" if name[:1] in "=+-@\t\r" else name
+    return f"'{name}" if name.startswith(_FORMULA) else name
 
 
 def _names_in(table: Path) -> list[str] | None:
@@ -247,7 +250,7 @@ def _names_in(table: Path) -> list[str] | None:
         rows = csv.reader(file)
         if tuple(next(rows, ())) not in _KNOWN:
             return None
-        return list(dict.fromkeys(row[0].removeprefix("'") if row[0][1:2] in tuple("=+-@") else row[0] for row in rows if row))
+        return list(dict.fromkeys(row[0].removeprefix("'") if row[0][1:].startswith(_FORMULA) else row[0] for row in rows if row))
 
 
 def _write_overlay(path: Path, found: Segmentation) -> Path:

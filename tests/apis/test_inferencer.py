@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import dataclasses
 import errno
@@ -23,9 +24,12 @@ from scipy import ndimage
 
 from mmseg.apis import LesionInferencer, inference_model, init_model, write_results
 from mmseg.apis.browse import browse_dataset
-from mmseg.apis.folders import find_inputs, fingerprint, output_names, segment_files
+from mmseg.apis.folders import fingerprint, segment_files
+from mmseg.apis.inputs import find_inputs, output_names
+from mmseg.apis.predictions import score_predictions
 from mmseg.apis.results import summarise, write_table
 from mmseg.apis.sharing import Share
+from mmseg.apis.statistics import training_statistics
 from mmseg.datasets.reading import count_pages, read_image
 from mmseg.engine import load_config
 from mmseg.engine.checkpoint import read_checkpoint, write_checkpoint
@@ -447,7 +451,7 @@ class TestGoingOn:
         def read(model: Any, path: Path) -> np.ndarray:
             raise UserError(f"{path}: cannot be read") from OSError(errno.EIO, "Input/output error")
 
-        monkeypatch.setattr("mmseg.apis.inferencer.load_photograph", read)
+        monkeypatch.setattr("mmseg.apis.folders.load_photograph", read)
         with pytest.raises(UserError, match="cannot be read"):
             segment_files(inferencer, photographs, tmp_path)
 
@@ -694,3 +698,23 @@ class TestBrowse:
         config.model.data_preprocessor = config.data_preprocessor
         config.pop("data_preprocessor")
         assert len(browse_dataset(config, tmp_path / "out", 1)) == 1
+
+    def test_of_two_preprocessors_that_of_the_model_counts(self, run_config: Callable[..., Config], tmp_path: Path) -> None:
+        config = run_config(tmp_path)
+        config.model.data_preprocessor = copy.deepcopy(config.data_preprocessor)
+        config.model.data_preprocessor.train_transforms[0].crop_size = (96, 96)
+        (written,) = browse_dataset(config, tmp_path / "out", 1)
+        assert read_image(written).shape[1] == 96
+
+    @pytest.mark.parametrize("use", [
+        lambda config, folder: browse_dataset(config, folder, 1), lambda config, _: training_statistics(config),
+        lambda config, folder: score_predictions(config, folder, folder),
+    ])
+    def test_a_part_of_a_config_is_none(
+        self, use: Callable[..., Any], run_config: Callable[..., Config], tmp_path: Path
+    ) -> None:
+        config = run_config(tmp_path)
+        for key in [key for key in config if key.endswith(("_dataloader", "_cfg", "_evaluator")) or key == "optim_wrapper"]:
+            config.pop(key)
+        with pytest.raises(UserError, match=r"got no (train|test)_dataloader.*, expected a whole config"):
+            use(config, tmp_path)

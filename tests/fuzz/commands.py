@@ -46,7 +46,7 @@ _GOOD = {
 
 class CommandLines(Surface):
     name = "command"
-    modules = ("mmseg.engine.config", "mmseg.apis.folders", "mmseg.utils.paths")
+    modules = ("mmseg.engine.config", "mmseg.apis.inputs", "mmseg.utils.paths")
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
