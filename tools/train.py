@@ -115,6 +115,7 @@ def main() -> None:
 
         from mmseg.apis import build_runner
         from mmseg.engine.hooks import ReplaceRunHook
+        from mmseg.engine.work_dir import CURVES, LATEST
 
         runner = build_runner(config)
         if earlier:
@@ -123,8 +124,8 @@ def main() -> None:
         leave_processes()
         if runner.rank == 0:
             work_dir = Path(runner.work_dir)
-            drawn = f"curves      {work_dir / 'curves.png'}\n" if (work_dir / "curves.png").is_file() else ""
-            print(f"\ncheckpoint  {work_dir / 'latest.pth'}\n{drawn}log         {runner.log_dir}")
+            drawn = f"curves      {work_dir / CURVES}\n" if (work_dir / CURVES).is_file() else ""
+            print(f"\ncheckpoint  {work_dir / LATEST}\n{drawn}log         {runner.log_dir}")
 
 
 if __name__ == "__main__":

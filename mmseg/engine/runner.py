@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import inspect
 import json
 import logging
 import signal
@@ -32,7 +31,7 @@ from mmseg.engine.agreement import COLLECTIVE_TIMEOUT, agree, wait_at_most
 from mmseg.engine.checkpoint import FORMAT_VERSION, read_checkpoint, write_checkpoint
 from mmseg.engine.compiling import compile_network
 from mmseg.engine.config import config_json
-from mmseg.engine.hooks import BatchSeedHook, NonFiniteGuardHook, ResumeRandomStateHook, RuntimeInfoHook
+from mmseg.engine.hooks import BatchSeedHook, NonFiniteGuardHook, ReplaceRunHook, ResumeRandomStateHook, RuntimeInfoHook
 from mmseg.engine.log_window import capture_log_window, restore_log_window
 from mmseg.engine.random_state import capture_random_state
 from mmseg.engine.resuming import (
@@ -46,7 +45,7 @@ from mmseg.engine.resuming import (
 from mmseg.engine.work_dir import CHECKPOINTS, sole_writer
 from mmseg.models import BaseSegmentor
 from mmseg.models.layers import use_fast_weight_gradients
-from mmseg.registry import MODEL_WRAPPERS, PARAM_SCHEDULERS, RUNNERS, find_class
+from mmseg.registry import MODEL_WRAPPERS, PARAM_SCHEDULERS, RUNNERS, find_subclass
 from mmseg.utils.device import check_local_rank, default_device, distributed_backend, exact_convolutions
 from mmseg.utils.digests import named_source
 from mmseg.utils.errors import UserError
@@ -123,8 +122,8 @@ class LesionRunner(Runner):
         """As mmengine's, which takes a schedule that does not say ``by_epoch`` for one of epochs; LegacyLR counts iterations."""
 
         def in_iterations(cfg: Any) -> Any:
-            found = find_class(PARAM_SCHEDULERS, cfg.get("type")) if isinstance(cfg, dict) else None
-            return {"by_epoch": False, **cfg} if inspect.isclass(found) and issubclass(found, LegacyLR) else cfg
+            legacy = isinstance(cfg, dict) and find_subclass(PARAM_SCHEDULERS, cfg.get("type"), LegacyLR)
+            return {"by_epoch": False, **cfg} if legacy else cfg
 
         given = scheduler if isinstance(scheduler, Sequence) else [scheduler]
         return super()._build_param_scheduler([in_iterations(cfg) for cfg in given], optim_wrapper)
@@ -205,9 +204,9 @@ class LesionRunner(Runner):
         """Nothing: mmengine's would put the config of each test, and of a run that is refused, in the place of the training's."""
 
     @master_only
-    def _keep_config(self) -> None:
+    def keep_config(self) -> None:
         """Write the config of this training into the work_dir, such that it is a config for another one: it resumes nothing, and
-        begins with the weights that this one began with."""
+        begins with the weights that this one began with. Called by itself, or where it replaces an earlier run when that goes."""
         config = copy.deepcopy(self.cfg)
         path = Path(self.work_dir, Path(self.cfg.filename).name if self.cfg.filename else f"{self.timestamp}.py")
         config.resume = False
@@ -232,8 +231,9 @@ class LesionRunner(Runner):
             self.load_checkpoint(self._load_from, strict=not in_training)
             self.init_source = named_source(self._load_from)
         self._has_loaded = True
-        if isinstance(self._train_loop, BaseLoop):  # what could refuse this training has had its say
-            self._keep_config()
+        replaces = any(isinstance(hook, ReplaceRunHook) for hook in self._hooks)
+        if isinstance(self._train_loop, BaseLoop) and not replaces:  # what could refuse this training has had its say
+            self.keep_config()
 
     def load_checkpoint(self, filename: str, map_location: Any = "cpu", strict: bool = True, **_: Any) -> dict[str, Any]:
         """Load weights; see :func:`load_weights`."""
@@ -336,7 +336,6 @@ class LesionRunner(Runner):
             param_schedulers=[s.state_dict() for s in self.param_schedulers or []],
             rng=rng,
             log_window=capture_log_window(self.message_hub, self.log_processor),
-            sampler=dict(iter=done, seed=self.seed, world_size=self.world_size),
             meta=self.describe(done, metrics),
         )
         self.call_hook("before_save_checkpoint", checkpoint=checkpoint)

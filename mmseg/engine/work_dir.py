@@ -11,12 +11,18 @@ from mmseg.utils.errors import UserError
 from mmseg.utils.locks import hold
 
 __all__ = [
-    "CHECKPOINTS", "LATEST", "RUNNING", "best_checkpoints", "best_name", "checkpoints", "numbered_checkpoints",
-    "numbered_name", "remove_run", "scalar_logs", "sole_writer", "unfinished_name",
+    "CHECKPOINTS", "CURVES", "LATEST", "NEWEST", "RUNNING", "best_checkpoints", "best_name", "checkpoints",
+    "numbered_checkpoints", "numbered_name", "remove_run", "scalar_logs", "sole_writer", "unfinished_name",
 ]
 
 LATEST = "latest.pth"
 """Another name of the newest checkpoint."""
+
+NEWEST = "last_checkpoint"
+"""Holds the name of the newest checkpoint, as mmengine's tools read it."""
+
+CURVES = "curves.png"
+"""The losses, learning rate and scores of the run, drawn."""
 
 CHECKPOINTS = dict(type="CheckpointHook", interval=1000, max_keep_ckpts=3)
 """Of a configuration that says nothing of them; mmengine's hook would write one after every iteration and keep all."""
@@ -70,7 +76,7 @@ def scalar_logs(folder: str | Path) -> list[Path]:
 def remove_run(folder: str | Path) -> None:
     """Remove a run's checkpoints, its curves, and the numbers that they are drawn from; for its :func:`sole_writer`."""
     own = Path(folder).resolve()
-    for path in [*checkpoints(folder), *scalar_logs(folder), Path(folder, "last_checkpoint"), Path(folder, "curves.png")]:
+    for path in [*checkpoints(folder), *scalar_logs(folder), Path(folder, NEWEST), Path(folder, CURVES)]:
         if path.parent.resolve().is_relative_to(own):  # not what lies behind a link to another run
             path.unlink(missing_ok=True)
 

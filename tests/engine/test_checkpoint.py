@@ -38,7 +38,7 @@ def is_json(value: Any) -> bool:
 
 def test_keys_of_a_real_checkpoint(trained: Path) -> None:
     checkpoint = torch.load(trained, weights_only=True)
-    assert set(checkpoint) == {"state_dict", "optimizer", "param_schedulers", "rng", "log_window", "sampler", "meta"}
+    assert set(checkpoint) == {"state_dict", "optimizer", "param_schedulers", "rng", "log_window", "meta"}
     assert set(checkpoint["rng"][0]) == {"python", "numpy", "torch"}
     assert len(checkpoint["rng"]) == 1
     meta = checkpoint["meta"]

@@ -138,13 +138,16 @@ class TestSignals:
     def test_the_step_is_finished_and_a_checkpoint_written(
         self, run_config: MakeConfig, whole: Path, tmp_path: Path, number: int, code: int
     ) -> None:
-        former = signal.getsignal(number)
-        runner = build_runner(run_config(tmp_path, default_hooks__checkpoint__interval=100))
-        runner.model.register_forward_hook(lambda *_: os.kill(os.getpid(), number) if runner.iter == 1 else None)
-        with pytest.raises(SystemExit) as caught:
-            runner.train()
-        assert caught.value.code == code
-        assert signal.getsignal(number) is former
+        outside = signal.signal(number, signal.default_int_handler)  # under nohup SIGHUP would be left alone
+        try:
+            runner = build_runner(run_config(tmp_path, default_hooks__checkpoint__interval=100))
+            runner.model.register_forward_hook(lambda *_: os.kill(os.getpid(), number) if runner.iter == 1 else None)
+            with pytest.raises(SystemExit) as caught:
+                runner.train()
+            assert caught.value.code == code
+            assert signal.getsignal(number) is signal.default_int_handler
+        finally:
+            signal.signal(number, outside)
         assert sorted(path.name for path in tmp_path.glob("*.pth")) == ["iter_2.pth", "latest.pth"]
         assert state_differences(tmp_path / "iter_2.pth", whole / "iter_2.pth") == []
         text = log(tmp_path)

@@ -476,6 +476,35 @@ def test_two_runs_in_one_folder(run_config: MakeConfig, tmp_path: Path) -> None:
     assert (tmp_path / "latest.pth").is_file()
 
 
+def test_a_first_step_that_fails_leaves_the_earlier_runs_config(
+    run_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that a GPU has no room for: the earlier run's checkpoints are still there, and are tested by its config."""
+
+    def one_step(runner: LesionRunner) -> None:
+        runner.register_hook(ReplaceRunHook())
+        runner.train()
+
+    (tmp_path / "iter_9.pth").touch()
+    with monkeypatch.context() as patch:
+        patch.setattr("mmengine.model.BaseModel.train_step", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            one_step(build_runner(run_config(tmp_path, train_cfg__max_iters=1, param_scheduler=[])))
+    assert (tmp_path / "iter_9.pth").exists() and not list(tmp_path.glob("*.py"))
+    one_step(build_runner(run_config(tmp_path, train_cfg__max_iters=1, param_scheduler=[])))
+    assert not (tmp_path / "iter_9.pth").exists() and len(list(tmp_path.glob("*.py"))) == 1
+
+
+def test_what_only_a_training_needs_is_not_asked_of_a_test(run_config: MakeConfig, trained: Path, tmp_path: Path) -> None:
+    """As of one that was made for another program, or long ago."""
+    config = run_config(tmp_path)
+    config.train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=3)
+    config.train_dataloader.persistent_workers = True
+    with pytest.raises(UserError, match=r"(?s)train_cfg\.type.*persistent_workers"):
+        build_runner(config)
+    assert build_tester(config, trained, tmp_path / "out").cfg.test_evaluator.out_dir == str(tmp_path / "out")
+
+
 def test_a_runner_of_ones_own(run_config: MakeConfig, tmp_path: Path) -> None:
     @RUNNERS.register_module(force=True)
     class OwnRunner(LesionRunner):

@@ -292,12 +292,14 @@ class TestArguments:
         assert len(list(tmp_path.glob("*.pth"))) == 3  # nothing goes before the new run could be built
         (tmp_path / "best_fold0-1a2b3c4d.pth").touch()
         hooks: list[Any] = []
-        runner = SimpleNamespace(train=lambda: None, register_hook=hooks.append, rank=1, work_dir=tmp_path)
+        kept: list[bool] = []
+        runner = SimpleNamespace(
+            train=lambda: None, register_hook=hooks.append, rank=1, work_dir=tmp_path, keep_config=lambda: kept.append(True))
         monkeypatch.setattr("mmseg.apis.build_runner", lambda config: runner)
         assert call("train.py", tiny, "--work-dir", tmp_path, "--overwrite") == 0
         assert len(list(tmp_path.glob("*.pth"))) == 4
         hooks[0].after_train_iter(runner, 0)
-        assert [path.name for path in tmp_path.glob("*.pth")] == ["best_fold0-1a2b3c4d.pth"]
+        assert [path.name for path in tmp_path.glob("*.pth")] == ["best_fold0-1a2b3c4d.pth"] and kept == [True]
 
     @pytest.mark.usefixtures("briefly")
     def test_an_earlier_run_stays_until_the_data_are_read(
@@ -376,7 +378,7 @@ class TestRuns:
         self, call: Call, home: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch, speckled: Path
     ) -> None:
         caught: list[Config] = []
-        monkeypatch.setattr("mmseg.apis.runs.build_runner", lambda config: caught.append(config) or sys.exit(7))
+        monkeypatch.setattr("mmseg.apis.runs.build_runner", lambda config, _: caught.append(config) or sys.exit(7))
         bare = tiny.with_name("bare.py")
         bare.write_text(tiny.read_text() + "\nmodel = dict(test_cfg=None)\ndefault_hooks = dict(logger=None)\n")
         for config in (tiny, bare):

@@ -10,7 +10,15 @@ from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import Hook
 
 from mmseg.engine.checkpoint import read_checkpoint
-from mmseg.engine.work_dir import LATEST, best_checkpoints, best_name, numbered_checkpoints, numbered_name, unfinished_name
+from mmseg.engine.work_dir import (
+    LATEST,
+    NEWEST,
+    best_checkpoints,
+    best_name,
+    numbered_checkpoints,
+    numbered_name,
+    unfinished_name,
+)
 from mmseg.registry import HOOKS
 from mmseg.utils.errors import UserError
 
@@ -77,7 +85,7 @@ class CheckpointHook(Hook):
         path = runner.save_checkpoint(runner.work_dir, numbered_name(done), iteration=done, latest=True)
         self._newest = done
         if is_main_process():
-            Path(runner.work_dir, "last_checkpoint").write_text(path.name)
+            Path(runner.work_dir, NEWEST).write_text(path.name)
             self._prune(Path(runner.work_dir), keep=done)
 
     def _best_score(self, runner: Any) -> float | None:

@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
 
-from mmseg.engine.work_dir import scalar_logs
+from mmseg.engine.work_dir import CURVES, scalar_logs
 from mmseg.registry import HOOKS
 from mmseg.visualization import draw_curves
 
@@ -40,4 +40,4 @@ class CurvesHook(Hook):
                 if "step" in values:
                     records.setdefault(values["step"], {}).update(values)
         if records:
-            draw_curves(list(records.values()), Path(runner.work_dir, "curves.png"))
+            draw_curves(list(records.values()), Path(runner.work_dir, CURVES))

@@ -13,9 +13,9 @@ __all__ = ["ReplaceRunHook"]
 
 
 class ReplaceRunHook(Hook):
-    """Remove the checkpoints and logged numbers of an earlier run after the first step of the new one, or before its first
-    validation: what fails until then, such as a batch that a GPU has no room for, costs nothing. Not for configurations:
-    ``tools/train.py --overwrite`` registers it.
+    """Remove the checkpoints and logged numbers of an earlier run, and replace its config, after the first step of the new one,
+    or before its first validation: what fails until then, such as a batch that a GPU has no room for, costs nothing. Not for
+    configurations: ``tools/train.py --overwrite`` registers it.
     """
 
     priority = "VERY_HIGH"  # before anything of this run is logged or written
@@ -34,4 +34,5 @@ class ReplaceRunHook(Hook):
     def _remove(self, runner: Any) -> None:
         if not self._done and is_main_process():
             remove_run(runner.work_dir)  # of which the runner is the sole writer
+            runner.keep_config()
         self._done = True
