@@ -10,6 +10,7 @@ from mmengine.logging import print_log
 from torch.utils.data import ConcatDataset as _ConcatDataset
 
 from mmseg.datasets.layouts import check_names
+from mmseg.datasets.lesion_dataset import LesionDataset
 from mmseg.datasets.resident import ResidentDataset
 from mmseg.registry import DATASETS
 from mmseg.utils.errors import UserError
@@ -47,7 +48,7 @@ class ConcatDataset(_ConcatDataset):
         if plain and any(isinstance(leaf, ResidentDataset) for leaf in leaves):
             raise UserError(f"ConcatDataset: got {plain[0]} beside a ResidentDataset, expected one around each data set or none; "
                             "their masks are of two kinds, which cannot stand in one batch")
-        if all(getattr(dataset, "test_mode", False) for dataset in built):
+        if all(getattr(dataset, "test_mode", False) for dataset in built) and any(isinstance(d, LesionDataset) for d in leaves):
             check_names((d.get_data_info(i)["img_path"] for d in built for i in range(len(d))), "ConcatDataset")
         super().__init__([dataset for dataset, count in zip(built, counts, strict=True) for _ in range(count)])
         sizes = " + ".join(f"{count} x {len(dataset)}" for dataset, count in zip(built, counts, strict=True))

@@ -69,13 +69,13 @@ class LesionDataset(BaseDataset):
             raise UserError(
                 f"{type(self).__name__}: got fold={fold}, expected 0 to {num_folds - 1} (num_folds={num_folds}) or None"
             )
-        classes = (metainfo or {}).get("classes", LESIONS)
+        own = list(self.METAINFO.get("classes", LESIONS))
+        classes = (metainfo or {}).get("classes", own)
         if len(classes) != len(LESIONS):
             raise UserError(
                 f"{type(self).__name__}: got metainfo.classes={list(classes)}, expected {len(LESIONS)} names, for the masks of "
                 f"{', '.join(LESIONS)}; for other classes take a data set of index maps, BaseSegDataset"
             )
-        own = list(self.METAINFO.get("classes", LESIONS))
         if any(name in own and name != there for name, there in zip(classes, own, strict=False)):
             raise UserError(
                 f"{type(self).__name__}: got metainfo.classes={list(classes)}, expected its own names in the order "

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from mmengine.dataset import pseudo_collate
+from PIL import Image
 from releases import write_ddr
 
-from mmseg.datasets import ConcatDataset, DDRDataset, ResidentDataset, SyntheticFundusDataset
+from mmseg.datasets import BaseSegDataset, ConcatDataset, DDRDataset, ResidentDataset, SyntheticFundusDataset
 from mmseg.models.data_preprocessors import LesionDataPreprocessor
 from mmseg.registry import DATASETS
 from mmseg.structures import IGNORE, LESIONS
@@ -87,3 +88,16 @@ def test_photographs_of_one_name_are_not_tested_on(tiny_data: Path, tmp_path: Pa
     assert len(ConcatDataset([SyntheticFundusDataset(folder, "test") for folder in folders])) == 6
     with pytest.raises(UserError, match=r"ConcatDataset: got .* and .*/other/.*, expected photographs of different names"):
         ConcatDataset([SyntheticFundusDataset(folder, "test", test_mode=True) for folder in folders])
+
+
+def test_index_maps_are_not_told_apart_by_names(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        for kind in ("img", "seg"):
+            (tmp_path / folder / kind).mkdir(parents=True)
+            Image.new("L" if kind == "seg" else "RGB", (8, 8)).save(tmp_path / folder / kind / "0001.png")
+    sets = [
+        BaseSegDataset(data_root=str(tmp_path / folder), data_prefix=dict(img_path="img", seg_map_path="seg"), test_mode=True,
+                       img_suffix=".png", metainfo=dict(classes=("x", "y")))
+        for folder in ("a", "b")
+    ]
+    assert len(ConcatDataset(sets)) == 2

@@ -217,6 +217,7 @@ def test_names_of_lesions_in_another_order(tmp_path: Path) -> None:
     for classes in (LESIONS, ("Microaneurysm", "HE", "EX", "SE")):
         assert IDRiDDataset(str(tmp_path), metainfo=dict(classes=classes)).metainfo["classes"] == classes
     assert Clinic(str(tmp_path), metainfo=dict(classes=("EX", "MA", "HE", "SE"))).metainfo["classes"][1] == "MA"
+    assert list(Clinic(str(tmp_path)).metainfo["classes"]) == ["EX", "NV", "IRMA", "VB"]
     with pytest.raises(UserError, match="in the order EX, NV, IRMA, VB"):
         Clinic(str(tmp_path), metainfo=dict(classes=("NV", "EX", "IRMA", "VB")))
 
