@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import reprlib
@@ -15,11 +14,11 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
-from mmseg.engine.work_dir import LATEST, unfinished_name
+from mmseg.engine.work_dir import LATEST
 from mmseg.registry import MODELS, TRANSFORMS, WEIGHT_INITIALIZERS, find_class
 from mmseg.utils.errors import UserError
 from mmseg.utils.weight_files import damaged_record, load_plain
-from mmseg.utils.whole_files import flush_folder
+from mmseg.utils.whole_files import flush_folder, whole_file
 
 __all__ = ["FORMAT_VERSION", "OF_THE_CALL", "checkpoint_config", "embedded_config", "read_checkpoint", "write_checkpoint"]
 
@@ -38,7 +37,7 @@ def write_checkpoint(checkpoint: dict[str, Any], path: str | Path, latest: bool 
     """Write a checkpoint such that ``path`` holds either what it held or the whole new file, whatever happens.
 
     The bytes go to a temporary file in the same folder, which is flushed to the disk, read back and then renamed; the folder
-    is flushed, too. A process that is killed leaves at most the temporary file, ``.<name>.new``.
+    is flushed, too. A process that is killed leaves at most the temporary file, see :func:`~mmseg.utils.whole_files.whole_file`.
 
     Args:
         checkpoint: tensors and plain data.
@@ -50,16 +49,15 @@ def write_checkpoint(checkpoint: dict[str, Any], path: str | Path, latest: bool 
         UserError: the file cannot be written; the old one is left as it was.
     """
     path = Path(path)
-    temporary = path.with_name(unfinished_name(path.name))
     try:
-        with temporary.open("wb") as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
-        _check_written(temporary)
-        if latest:
-            _link(temporary, path.with_name(LATEST))
-        temporary.replace(path)
+        with whole_file(path) as temporary:
+            with temporary.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            _check_written(temporary)
+            if latest:
+                _link(temporary, path.with_name(LATEST))
         flush_folder(path.parent)
     except (OSError, RuntimeError, zipfile.BadZipFile) as error:  # torch reports a full disk as RuntimeError
         folder = path.parent
@@ -68,9 +66,6 @@ def write_checkpoint(checkpoint: dict[str, Any], path: str | Path, latest: bool 
             f"{path}: the checkpoint of {_tensor_bytes(checkpoint) / 2**20:.0f} MiB could not be written ({error}); {note}. The "
             "checkpoints before it are whole: make room, or choose another --work-dir, and go on by --resume"
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def _check_written(path: Path) -> None:
@@ -85,19 +80,13 @@ def _link(path: Path, name: Path) -> None:
 
     A symbolic link would break when the file is mounted alone.
     """
-    temporary = name.with_name(unfinished_name(name.name))
-    temporary.unlink(missing_ok=True)
-    try:
+    with whole_file(name) as temporary:
         try:
             os.link(path, temporary)
         except OSError:
             shutil.copyfile(path, temporary)
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
-        temporary.replace(name)
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def _tensor_bytes(value: Any) -> int:

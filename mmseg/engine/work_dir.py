@@ -12,7 +12,7 @@ from mmseg.utils.locks import hold
 
 __all__ = [
     "CHECKPOINTS", "CURVES", "LATEST", "NEWEST", "RUNNING", "best_checkpoints", "best_name", "checkpoints",
-    "numbered_checkpoints", "numbered_name", "remove_run", "scalar_logs", "sole_writer", "unfinished_name",
+    "numbered_checkpoints", "numbered_name", "remove_run", "scalar_logs", "sole_writer",
 ]
 
 LATEST = "latest.pth"
@@ -39,11 +39,6 @@ def numbered_name(iteration: int) -> str:
 def best_name(metric: str, iteration: int) -> str:
     """Of the checkpoint that scored best, such as ``best_lesion_mDice_iter_2000.pth``."""
     return f"best_{metric.replace('/', '_')}_{numbered_name(iteration)}"
-
-
-def unfinished_name(name: str) -> str:
-    """Under which a file is written until it is whole."""
-    return f".{name}.new"
 
 
 def _matching(folder: str | Path, pattern: str) -> list[tuple[int, Path]]:

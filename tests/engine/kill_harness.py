@@ -65,8 +65,12 @@ def run(data: Path, work_dir: Path, resume: bool) -> None:
     output = os.open(work_dir.with_suffix(".txt"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1)
     os.dup2(output, 2)
+    import torch
+
     from mmseg.apis import build_runner
 
+    # The first call after a fork makes the pool of threads anew; two threads that decode must not do so at once.
+    torch.set_num_threads(torch.get_num_threads())
     build_runner(make_config(data, work_dir, resume)).train()
 
 
@@ -79,7 +83,7 @@ def start(*arguments: Any) -> Any:
 def wait_until(moment: float, process: Any, work_dir: Path, aimed: bool) -> None:
     """A random moment of the training; or one at which the temporary file of a checkpoint exists."""
     time.sleep(moment)
-    while aimed and process.is_alive() and not any(work_dir.glob(".*.new")):
+    while aimed and process.is_alive() and not any(work_dir.glob(".*.pth.part")):
         time.sleep(0.0002)
 
 
@@ -92,7 +96,7 @@ def cycle(data: Path, work_dir: Path, whole: Path, generator: random.Random, dur
 
     process = start(data, work_dir, False)
     wait_until(generator.uniform(0, duration), process, work_dir, generator.random() < 0.5)
-    writing = [path.name for path in work_dir.glob(".*.new")]
+    writing = [path.name for path in work_dir.glob(".*.pth.part")]
     process.kill()
     process.join()
     if process.exitcode == 0:
@@ -113,7 +117,7 @@ def cycle(data: Path, work_dir: Path, whole: Path, generator: random.Random, dur
     resumed = max(map(int, re.findall(r"resumed at iteration (\d+)", output.read_text())), default=0)
     if resumed < reported:
         return what, f"resumed at iteration {resumed}, though the checkpoint of {reported} was reported"
-    if list(work_dir.glob(".*.new")):
+    if list(work_dir.glob(".*.pth.part")):
         return what, "temporary files are left"
     found = state_differences(work_dir / "latest.pth", whole / "latest.pth")
     return what, f"differs from the run that was not killed: {found[:3]}" if found else ""

@@ -225,7 +225,18 @@ def test_the_bytes_are_on_the_disk_before_the_name_is_and_the_name_after(
     monkeypatch.setattr(checkpoint, "_check_written", lambda path: (events.append("read back"), check(path))[1])
     monkeypatch.setattr(Path, "replace", lambda self, target: (events.append(f"{Path(target).name}"), replace(self, target))[1])
     write_checkpoint(small(), tmp_path / "a.pth", latest=True)
-    assert events == ["flush .a.pth.new", "read back", "latest.pth", "a.pth", "flush folder"]
+    assert events == ["flush .a.pth.part", "read back", "latest.pth", "a.pth", "flush folder"]
+
+
+def test_what_a_killed_process_left_is_not_written_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed between its two names, a checkpoint is latest.pth, and still has its unfinished name."""
+    write_checkpoint(small(), tmp_path / "iter_2.pth", latest=True)
+    os.link(tmp_path / "latest.pth", tmp_path / ".iter_3.pth.part")
+    before = (tmp_path / "latest.pth").read_bytes()
+    monkeypatch.setattr(torch, "save", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write_checkpoint(small(), tmp_path / "iter_3.pth", latest=True)
+    assert (tmp_path / "latest.pth").read_bytes() == before
 
 
 def test_write_into_a_missing_folder(tmp_path: Path) -> None:

@@ -17,10 +17,10 @@ from mmseg.engine.work_dir import (
     best_name,
     numbered_checkpoints,
     numbered_name,
-    unfinished_name,
 )
 from mmseg.registry import HOOKS
 from mmseg.utils.errors import UserError
+from mmseg.utils.whole_files import UNFINISHED
 
 __all__ = ["CheckpointHook"]
 
@@ -68,7 +68,7 @@ class CheckpointHook(Hook):
             self._best = best[0]
         if is_main_process():
             for name in ("iter_*.pth", "best_*.pth", LATEST):
-                for left in Path(runner.work_dir).glob(unfinished_name(name)):
+                for left in Path(runner.work_dir).glob(f".{name}{UNFINISHED}"):
                     left.unlink()
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
