@@ -284,6 +284,22 @@ def test_regions_are_those_of_the_images_added_up(tmp_path: Path) -> None:
     assert rows == counts[:, :, FROC_THRESHOLDS.index(0.5)].reshape(-1, 3).tolist()
 
 
+@pytest.mark.gpu
+def test_a_gpu_counts_the_same(tmp_path: Path) -> None:
+    """Where the probabilities are, and only small counts leave it."""
+    pairs = random_pairs(ignore=0.1)
+    evaluate(pairs, tmp_path / "cpu")
+    metric = LesionMetric(out_dir=str(tmp_path / "gpu"))
+    metric.dataset_meta = dict(classes=LESIONS)
+    for number, (probabilities, truth) in enumerate(pairs):
+        on_gpu = torch.from_numpy(probabilities).cuda(), torch.from_numpy(truth)
+        metric.process(None, [sample(*on_gpu, name=f"{number}.jpg")])
+    assert {histogram.unresolved.device.type for histogram in metric._pooled} == {"cuda"}
+    metric.evaluate(len(pairs))
+    for name in ("metrics.json", "details.json", "per_image.csv"):
+        assert (tmp_path / "gpu" / name).read_text() == (tmp_path / "cpu" / name).read_text()
+
+
 @pytest.mark.parametrize("value", [1.5, 30, -0.1, float("nan")])
 def test_thresholds_are_probabilities(value: float) -> None:
     with pytest.raises(ValueError, match=r"LesionMetric\.thresholds: got .*, expected probabilities from 0 to 1"):
