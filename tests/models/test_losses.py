@@ -298,6 +298,18 @@ def test_an_absent_lesion_gets_no_dice_gradient(multi_label: tuple[Tensor, Tenso
     assert logit.grad[:, 0].abs().max() > 0
 
 
+def test_a_lesion_that_nobody_annotated_is_not_trained(multi_label: tuple[Tensor, Tensor]) -> None:
+    """docs/custom_dataset.md: with a channel_weight of 0 its channel gets no gradient at all."""
+    logits, label = multi_label
+    logits, label = logits.clone().requires_grad_(), label.clone()
+    label[:, 0] = label[:, 3] = 0
+    entropy = MODELS.build(dict(type="CrossEntropyLoss", use_sigmoid=True, channel_weight=(0, 10, 12, 0)))
+    dice = MODELS.build(dict(type="LesionDiceLoss"))
+    (entropy(logits, label, ignore_index=255) + dice(logits, label, ignore_index=255)).backward()
+    assert logits.grad is not None
+    assert [bool(logits.grad[:, channel].any()) for channel in range(4)] == [False, True, True, False]
+
+
 @pytest.mark.parametrize(("cls", "kwargs", "message"), [
     (FocalLoss, {"use_sigmoid": False}, "FocalLoss: got use_sigmoid=False, expected True"),
     (CrossEntropyLoss, {"pos_weight": 2.0}, "pos_weight needs use_sigmoid=True"),
