@@ -23,6 +23,13 @@ from _cli import PART_FAILED, UserError, exit_on_user_error, home_path, make_fol
 
 POSITIONAL = {"train": ("CONFIG",), "test": ("CONFIG", "CHECKPOINT"), "inference": ("FOLDER", "CHECKPOINT")}
 TOOLS = Path(__file__).resolve().parent
+NOTICED = 660
+"""Seconds after which every machine has noticed that a process died on another: the network's own timeout, and the end of what is
+left there."""
+
+GRACE = 20
+"""Seconds within which what the launcher ends, after the first process has failed, does not end by SIGKILL: it waits 30."""
+
 BEGAN = "DIST_LAUNCH_BEGAN"
 """Environment variable that carries a launch over its restarts: how often it restarted, and latest.pth as it was before."""
 
@@ -38,6 +45,7 @@ class Job:
         rest: arguments after it, those of the launcher taken out.
         max_restarts: how often to start again after a failure.
         timeout: seconds that machines wait for each other at the start.
+        restarts: how often this launch has started again.
         folder: where the logs go: the work_dir, or where inference writes.
     """
 
@@ -47,6 +55,7 @@ class Job:
     rest: list[str]
     max_restarts: int
     timeout: int
+    restarts: int = 0
     folder: Path = field(default_factory=Path)
 
 
@@ -127,7 +136,10 @@ def meeting_place(job: Job, environment: Mapping[str, str]) -> tuple[list[str], 
             except OSError as error:
                 raise port_taken(port, error.strerror) from None
     where = ["--nnodes", str(machines), "--node-rank", str(rank), "--master-addr", address, "--master-port", str(port)]
-    return [*where, "--rdzv-conf", f"timeout={job.timeout}"], f"machine {rank} of {machines}, meeting at {address}:{port}"
+    # A machine that starts again may find the store of the attempt before, which it must neither read nor give up for.
+    waits = job.timeout + (NOTICED if job.restarts else 0)
+    where += ["--rdzv-id", str(job.restarts), "--rdzv-conf", f"timeout={waits}"]
+    return where, f"machine {rank} of {machines}, meeting at {address}:{port}"
 
 
 def port_taken(port: int, reason: str) -> UserError:
@@ -162,15 +174,24 @@ def run(job: Job, place: str, arguments: list[str]) -> int:
     from torch.distributed.elastic.rendezvous import RendezvousError
 
     logging.disable(logging.CRITICAL)
+    give_up = time.monotonic() + (NOTICED if job.restarts else 0)
     try:
-        torchrun.run(torchrun.parse_args(arguments))
+        while True:
+            try:
+                torchrun.run(torchrun.parse_args(arguments))
+                break
+            except torch.distributed.DistError:  # the first machine's launcher of the attempt before has only now ended
+                if time.monotonic() > give_up:
+                    raise
+                time.sleep(1)
     except ChildFailedError as error:
         code, lines = verdict(error.failures, Path(arguments[arguments.index("--log-dir") + 1]))
         if lines:
             print("\n  ".join([f"error: {job.tool} failed{f' ({place})' if place else ''}:", *lines]), file=sys.stderr)
         return code
     except SignalException as error:
-        advice = {"train": "; go on by --resume", "inference": "; the same command goes on", "test": ""}[job.tool]
+        again = "begins again" if "--overwrite" in job.rest else "goes on"
+        advice = {"train": "; go on by --resume", "inference": f"; the same command {again}", "test": ""}[job.tool]
         print(f"stopped by {error.sigval.name}{advice}", file=sys.stderr)
         return 128 + error.sigval
     except (torch.distributed.DistError, RendezvousError) as error:
@@ -188,9 +209,11 @@ def verdict(failures: Mapping[int, Any], logs: Path) -> tuple[int, list[str]]:
     """An exit code for how processes ended, and a line for each that the console has not told of.
 
     Args:
-        failures: torchrun's, by rank: ``exitcode`` (negative for a signal) and ``local_rank``.
+        failures: torchrun's, by rank: ``exitcode`` (negative for a signal), ``local_rank`` and ``timestamp``, in seconds.
         logs: the folder of this launch's logs.
     """
+    first = min((failure.timestamp for failure in failures.values()), default=0)
+    failures = {rank: f for rank, f in failures.items() if f.exitcode != -signal.SIGKILL or f.timestamp < first + GRACE}
     codes = {failure.exitcode for failure in failures.values()}
     if PART_FAILED in codes:
         return PART_FAILED, []
@@ -241,25 +264,26 @@ def latest(job: Job) -> str:
 def main() -> None:
     with exit_on_user_error():
         job = parse(sys.argv[1], sys.argv[2:])
+        began = os.environ.get(BEGAN) or f"0 {latest(job)}"
+        job.restarts, before = int(began.split()[0]), began.split()[1]
         if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # nohup; torchrun would take SIGHUP for a reason to end
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
         where, place = meeting_place(job, os.environ)
         make_folder(job.folder, "--out-dir" if job.tool == "inference" else "--work-dir")
         import_torch_quietly()
-        restarts, before = (os.environ.get(BEGAN) or f"0 {latest(job)}").split()
         if job.tool == "train" and latest(job) not in (before, "none"):  # none: an earlier run was removed, nothing written
             job.rest.append("--resume")
         # Processes on a CPU share its cores; without this each would take them all.
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         os.environ["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS") or str(-(-cores // job.processes))
         node = os.environ.get("NODE_RANK") or "0"
-        logs = job.folder / "processes" / f"{time.strftime('%Y%m%d_%H%M%S')}_machine{node}_{restarts}"
+        logs = job.folder / "processes" / f"{time.strftime('%Y%m%d_%H%M%S')}_machine{node}_{job.restarts}"
         print(f"{job.processes} processes{f', {place}' if place else ''}; their logs: {logs}", file=sys.stderr, flush=True)
         code = run(job, place, torchrun_arguments(job, where, logs))
-    if code != 1 or int(restarts) >= job.max_restarts:
+    if code != 1 or job.restarts >= job.max_restarts:
         sys.exit(1 if code == PART_FAILED else code)
-    print(f"restart {int(restarts) + 1} of {job.max_restarts}", file=sys.stderr, flush=True)
-    os.environ[BEGAN] = f"{int(restarts) + 1} {before}"
+    print(f"restart {job.restarts + 1} of {job.max_restarts}", file=sys.stderr, flush=True)
+    os.environ[BEGAN] = f"{job.restarts + 1} {before}"
     os.closerange(3, 4096)
     os.execv(sys.executable, [sys.executable, *sys.argv])  # afresh: nothing of the failed attempt is left in this process
 

@@ -67,31 +67,40 @@ def exit_on_user_error() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _tell(f"error: {error}")
         raise SystemExit(_PASSES if is_gone(error) else 2) from None
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _PACKAGES:
             raise
-        print(f"error: the package {error.name!r} is not installed in {sys.executable}; activate the environment by "
-              ". .venv/bin/activate, or install it (docs/getting_started.md)", file=sys.stderr)
+        _tell(f"error: the package {error.name!r} is not installed in {sys.executable}; activate the environment by "
+              ". .venv/bin/activate, or install it (docs/getting_started.md)")
         raise SystemExit(2) from None
     except ImportError as error:
         if "cannot open shared object file" not in str(error) or not str(error).startswith(_OF_OPENCV):
             raise
-        print(f"error: {error}: the system lacks a library; on Debian and Ubuntu: sudo apt install {_LIBRARIES} "
-              "(docs/getting_started.md)", file=sys.stderr)
+        _tell(f"error: {error}: the system lacks a library; on Debian and Ubuntu: sudo apt install {_LIBRARIES} "
+              "(docs/getting_started.md)")
         raise SystemExit(2) from None
     except RuntimeError as error:
         if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported here
             raise
-        print(f"error: the GPU has no room left ({str(error).partition('. ')[0]}); see by nvidia-smi what else is on it, take a "
-              "smaller batch, or --device cpu where there is such an option (docs/troubleshooting.md)", file=sys.stderr)
+        _tell(f"error: the GPU has no room left ({str(error).partition('. ')[0]}); see by nvidia-smi what else is on it, take a "
+              "smaller batch, or --device cpu where there is such an option (docs/troubleshooting.md)")
         raise SystemExit(_PASSES) from None
     except OSError as error:
         if error.errno not in _OF_THE_DISK | _GONE:
             raise
-        print(f"error: {error.filename or 'a file'}: cannot be read or written ({error.strerror})", file=sys.stderr)
+        _tell(f"error: {error.filename or 'a file'}: cannot be read or written ({error.strerror})")
         raise SystemExit(_PASSES if error.errno in _GONE else 2) from None
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+        _tell("stopped")
         raise SystemExit(130) from None
+
+
+def _tell(text: str) -> None:
+    """On stderr, which may be a file on the disk that is full: then the message is lost, and not the exit code, too."""
+    for name, write in (("stderr", lambda: print(text, file=sys.stderr, flush=True)), ("stdout", sys.stdout.flush)):
+        try:
+            write()
+        except OSError:
+            setattr(sys, name, None)  # what is left in it would fail again at the end, with a code of Python's own

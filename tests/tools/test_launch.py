@@ -12,6 +12,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 
@@ -71,9 +72,39 @@ class TestMeeting:
         words, place = self.where(launch, NNODES="2", NODE_RANK="1", MASTER_ADDR="10.0.0.1", PORT="29511")
         assert words == [
             "--nnodes", "2", "--node-rank", "1", "--master-addr", "10.0.0.1", "--master-port", "29511",
-            "--rdzv-conf", "timeout=7",
+            "--rdzv-id", "0", "--rdzv-conf", "timeout=7",
         ]
         assert place == "machine 1 of 2, meeting at 10.0.0.1:29511"
+
+    def test_a_machine_that_starts_again_reads_nothing_of_the_attempt_before(self, launch: ModuleType) -> None:
+        """And waits until the others have noticed that it was over."""
+        job = launch.parse("train", ["a.py", "2", "--rendezvous-timeout", "7"])
+        job.restarts = 2
+        words, _ = launch.meeting_place(job, dict(NNODES="2", NODE_RANK="1", MASTER_ADDR="10.0.0.1"))
+        assert words[-4:] == ["--rdzv-id", "2", "--rdzv-conf", f"timeout={7 + launch.NOTICED}"]
+
+    def test_a_store_that_goes_is_waited_for(
+        self, launch: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As that of the attempt before, whose launcher ends only when its machine has noticed."""
+        tries: list[list[str]] = []
+
+        def run(arguments: list[str]) -> None:
+            tries.append(arguments)
+            if len(tries) < 3:
+                raise torch.distributed.DistStoreError("Connection was reset")
+
+        monkeypatch.setattr("torch.distributed.run.run", run)
+        monkeypatch.setattr("torch.distributed.run.parse_args", list)
+        monkeypatch.setattr(launch.logging, "disable", lambda level: None)
+        monkeypatch.setattr(launch.time, "sleep", lambda seconds: None)
+        monkeypatch.setattr(launch.os, "environ", {**os.environ})
+        job = launch.parse("train", ["a.py", "2"])
+        with pytest.raises(launch.UserError, match="did not meet"):
+            launch.run(job, "machine 1 of 2", ["--log-dir", str(tmp_path)])
+        tries.clear()
+        job.restarts = 1
+        assert launch.run(job, "machine 1 of 2", ["--log-dir", str(tmp_path)]) == 0 and len(tries) == 3
 
     @pytest.mark.parametrize(("environment", "message"), [
         (dict(NNODES="two"), "NNODES: got 'two', expected a number from 1"),
@@ -106,8 +137,12 @@ class TestMeeting:
 
 
 class TestVerdict:
-    def verdict(self, launch: ModuleType, logs: Path, *codes: int) -> tuple[int, list[str]]:
-        failures: dict[int, Any] = {i: SimpleNamespace(exitcode=c, local_rank=i) for i, c in enumerate(codes) if c}
+    def verdict(
+        self, launch: ModuleType, logs: Path, *codes: int, after: tuple[int, ...] = ()
+    ) -> tuple[int, list[str]]:
+        seconds = after or (0,) * len(codes)
+        failures: dict[int, Any] = {
+            i: SimpleNamespace(exitcode=c, local_rank=i, timestamp=1_790_000_000 + seconds[i]) for i, c in enumerate(codes) if c}
         for rank in failures:
             folder = logs / f"job_x/attempt_0/{rank}"
             folder.mkdir(parents=True)
@@ -123,6 +158,13 @@ class TestVerdict:
             "process 1 was ended by SIGKILL; the system does so when memory runs out (see dmesg); its log: "
             f"{tmp_path}/job_x/attempt_0/1/stderr.log",
         ]
+
+    def test_what_the_launcher_kills_did_not_run_out_of_memory(self, launch: ModuleType, tmp_path: Path) -> None:
+        """Processes that stand in NCCL do not hear SIGTERM; torchrun kills them 30 s after the first has failed."""
+        code, lines = self.verdict(launch, tmp_path / "a", -signal.SIGKILL, 1, -signal.SIGKILL, after=(31, 0, 31))
+        assert code == 1
+        assert [line.partition(":")[0] for line in lines] == ["process 1 ended with code 1"]
+        assert self.verdict(launch, tmp_path / "b", 143, -signal.SIGKILL, after=(0, 31)) == (143, [])
 
     def test_a_mistake_of_the_user_wins_and_is_told_once(self, launch: ModuleType, tmp_path: Path) -> None:
         assert self.verdict(launch, tmp_path / "a", 2, 2) == (2, [])  # the first process said it on the console

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -109,3 +112,13 @@ def test_an_environment_that_was_not_activated(name: str, told: bool, capsys: py
     with pytest.raises(SystemExit if told else ModuleNotFoundError), exit_on_user_error():
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
     assert ("activate the environment" in capsys.readouterr().err) == told
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_message_that_has_no_room_costs_no_exit_code() -> None:
+    """The log of a process may lie on the disk that is full, and a launcher would take another code for a reason to try again."""
+    program = "import sys; from mmseg.utils import *\nwith exit_on_user_error():\n    print('much')\n    raise UserError('told')"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = subprocess.run([sys.executable, "-c", program], stdout=full, stderr=full, env=environment, check=False)
+    assert done.returncode == 2
