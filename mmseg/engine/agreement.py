@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import cache
+from typing import Any
 
 import torch
+from mmengine.dist import all_gather_object
 
-__all__ = ["COLLECTIVE_TIMEOUT", "agree", "wait_at_most"]
+from mmseg.utils.errors import UserError
+
+__all__ = ["COLLECTIVE_TIMEOUT", "agree", "check_same", "wait_at_most"]
 
 COLLECTIVE_TIMEOUT = 600
 """Seconds that a process waits for the others, where ``env_cfg.dist_cfg.timeout`` says nothing else."""
@@ -28,6 +32,24 @@ def agree(number: int) -> int:
     shared = torch.tensor(number)
     torch.distributed.all_reduce(shared, torch.distributed.ReduceOp.MAX, group=_control_group())
     return int(shared)
+
+
+def check_same(facts: dict[str, Any]) -> None:
+    """See that every process has the same facts; all must call this.
+
+    Raises:
+        UserError: on every process: what another one has otherwise than the first.
+    """
+    told = all_gather_object(facts)
+    lines = []
+    for key in dict.fromkeys(key for of_process in told for key in of_process):
+        other = next((rank for rank, of_process in enumerate(told) if of_process.get(key) != told[0].get(key)), None)
+        if other is not None:
+            lines.append(f"{key}: {told[0].get(key)!r:.80} in process 0, {told[other].get(key)!r:.80} in process {other}")
+    if lines:
+        more = f"\n  and {len(lines) - 10} more" if len(lines) > 10 else ""
+        raise UserError("the processes do not train the same; give every machine the same command, code, files and data:\n  "
+                        + "\n  ".join(lines[:10]) + more)
 
 
 @cache

@@ -14,7 +14,8 @@ from mmseg.engine.work_dir import LATEST, checkpoints
 from mmseg.utils.errors import UserError
 
 __all__ = [
-    "check_rate_lasts", "check_resumable", "config_differences", "newest_readable", "resume_candidates", "state_differences",
+    "check_rate_lasts", "check_resumable", "config_differences", "leaves", "newest_readable", "resume_candidates",
+    "state_differences",
 ]
 
 _FROM_CHECKPOINT = ("optim_wrapper.optimizer.", "param_scheduler.", "randomness.seed")
@@ -99,7 +100,7 @@ def config_differences(checkpoint: dict[str, Any], config: Config) -> list[str]:
     written = embedded_config(checkpoint, "the checkpoint")
     if written is None:
         return []
-    old, new = dict(_leaves(written)), dict(_leaves(json.loads(json.dumps(config.to_dict()))))
+    old, new = dict(leaves(written)), dict(leaves(json.loads(json.dumps(config.to_dict()))))
     lines = []
     for key in [key for key in {**old, **new} if old.get(key) != new.get(key)]:
         if key.startswith(_FROM_CHECKPOINT) and key.endswith(".type") and key in old and key in new:
@@ -136,14 +137,14 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, (list, tuple)) else value
 
 
-def _leaves(value: Any, where: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(value: Any, where: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted keys and values of a nested configuration; a list of plain values is one value."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     if not any(isinstance(item, (dict, list)) for _, item in items) and not isinstance(value, dict):
         yield where.removeprefix("."), value
         return
     for key, item in items:
-        yield from _leaves(item, f"{where}.{key}")
+        yield from leaves(item, f"{where}.{key}")
 
 
 def _shown(values: dict[str, Any], key: str) -> str:

@@ -6,11 +6,13 @@ import contextlib
 import copy
 import json
 import logging
+import os
 import signal
 import time
+import zlib
 from collections.abc import Sequence
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,11 +26,12 @@ from mmengine.model import is_model_wrapper, revert_sync_batchnorm
 from mmengine.runner import BaseLoop, Runner
 from mmengine.runner.checkpoint import weights_to_cpu
 from torch import nn
+from torch.utils.data import DataLoader
 
 from mmseg.compat.legacy_lr import LegacyLR
 from mmseg.compat.weights import LoadReport, match_weights
-from mmseg.engine.agreement import COLLECTIVE_TIMEOUT, agree, wait_at_most
-from mmseg.engine.checkpoint import FORMAT_VERSION, read_checkpoint, write_checkpoint
+from mmseg.engine.agreement import COLLECTIVE_TIMEOUT, agree, check_same, wait_at_most
+from mmseg.engine.checkpoint import FORMAT_VERSION, OF_THE_CALL, read_checkpoint, write_checkpoint
 from mmseg.engine.compiling import compile_network
 from mmseg.engine.config import config_json
 from mmseg.engine.hooks import BatchSeedHook, NonFiniteGuardHook, ReplaceRunHook, ResumeRandomStateHook, RuntimeInfoHook
@@ -38,10 +41,12 @@ from mmseg.engine.resuming import (
     check_rate_lasts,
     check_resumable,
     config_differences,
+    leaves,
     newest_readable,
     resume_candidates,
     state_differences,
 )
+from mmseg.engine.signals import begin_worker
 from mmseg.engine.work_dir import CHECKPOINTS, sole_writer
 from mmseg.models import BaseSegmentor
 from mmseg.models.layers import use_fast_weight_gradients
@@ -104,6 +109,14 @@ class LesionRunner(Runner):
         """As mmengine's, in exact float32 on a GPU, too."""
         with exact_convolutions():
             return super().test()
+
+    @staticmethod
+    def build_dataloader(*args: Any, **kwargs: Any) -> DataLoader:
+        """As mmengine's; its workers are out of reach of the signals that stop a run."""
+        loader = Runner.build_dataloader(*args, **kwargs)
+        if loader.num_workers > 0:
+            loader.worker_init_fn = partial(begin_worker, loader.worker_init_fn)
+        return loader
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """As mmengine's, in channels-last memory order; on a CPU SyncBN becomes BN and DistributedDataParallel gets no device."""
@@ -189,7 +202,8 @@ class LesionRunner(Runner):
         if self.distributed:
             self.logger.info(
                 f"{self.world_size} processes over {torch.distributed.get_backend()}; one that waits for the others longer than "
-                f"{self._timeout} s ends the job (env_cfg.dist_cfg.timeout)"
+                f"{self._timeout} s ends the job (env_cfg.dist_cfg.timeout); each takes a batch of its own, the learning rate is "
+                "not scaled, and the losses in the log are those of the first"
             )
         with sole_writer(self.work_dir) if is_main_process() else contextlib.nullcontext():
             model = super().train()
@@ -231,9 +245,21 @@ class LesionRunner(Runner):
             self.load_checkpoint(self._load_from, strict=not in_training)
             self.init_source = named_source(self._load_from)
         self._has_loaded = True
+        if self.distributed and isinstance(self._train_loop, BaseLoop):
+            check_same(self._facts())
         replaces = any(isinstance(hook, ReplaceRunHook) for hook in self._hooks)
         if isinstance(self._train_loop, BaseLoop) and not replaces:  # what could refuse this training has had its say
             self.keep_config()
+
+    def _facts(self) -> dict[str, Any]:
+        """What must be the same in every process; paths may differ from machine to machine."""
+        config = leaves(json.loads(json.dumps(self.cfg.to_dict())))
+        facts = {k: v for k, v in config if not k.startswith(OF_THE_CALL) and not (isinstance(v, str) and os.sep in v)}
+        weights = 0
+        for tensor in self.bare_model.state_dict().values():
+            weights = zlib.crc32(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy(), weights)
+        return {**facts, "torch": torch.__version__, "mmseg": __version__, "CRC-32 of the weights": weights,
+                "training images": len(self.train_dataloader.dataset)}
 
     def load_checkpoint(self, filename: str, map_location: Any = "cpu", strict: bool = True, **_: Any) -> dict[str, Any]:
         """Load weights; see :func:`load_weights`."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 from mmengine.logging import print_log
 
-__all__ = ["StopRequest"]
+__all__ = ["StopRequest", "begin_worker"]
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 
@@ -53,3 +55,18 @@ class StopRequest:
         if hasattr(signal, "SIGCHLD"):
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         print_log(f"{signal.Signals(number).name}: stopping after this step; a second one ends at once", "current")
+
+
+def begin_worker(begin: Callable[[int], None] | None, index: int) -> None:
+    """Begin a worker of a data loader, in a group of processes of its own: Ctrl-C and launchers signal the whole group of a run,
+    which would lose the batches of its last steps. Where the run is killed, its workers notice it by themselves.
+
+    Args:
+        begin: what the worker was to begin with.
+        index: of the worker.
+    """
+    if hasattr(os, "setpgid"):
+        with contextlib.suppress(OSError):
+            os.setpgid(0, 0)
+    if begin is not None:
+        begin(index)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import fcntl
 import hashlib
@@ -24,8 +25,9 @@ from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 
 from mmseg.apis import build_runner, build_tester
 from mmseg.engine import AutocastOptimWrapper, LesionRunner, load_config, load_weights
+from mmseg.engine.agreement import check_same
 from mmseg.engine.checkpoint import read_checkpoint, write_checkpoint
-from mmseg.engine.hooks import CheckpointHook, ReplaceRunHook, checkpoint_hook, curves_hook
+from mmseg.engine.hooks import BatchSeedHook, CheckpointHook, ReplaceRunHook, checkpoint_hook, curves_hook
 from mmseg.engine.hooks.non_finite_guard_hook import _can_skip
 from mmseg.engine.preflight.model import build_parts
 from mmseg.engine.work_dir import RUNNING
@@ -503,6 +505,40 @@ def test_what_only_a_training_needs_is_not_asked_of_a_test(run_config: MakeConfi
     with pytest.raises(UserError, match=r"(?s)train_cfg\.type.*persistent_workers"):
         build_runner(config)
     assert build_tester(config, trained, tmp_path / "out").cfg.test_evaluator.out_dir == str(tmp_path / "out")
+
+
+def test_workers_are_out_of_reach_of_the_signals_of_a_run(run_config: MakeConfig, tmp_path: Path) -> None:
+    """Ctrl-C and launchers signal the group of processes; a worker that ended would take the last batches with it."""
+    config = run_config(tmp_path, train_dataloader__num_workers=1, train_dataloader__persistent_workers=True)
+    loader = iter(build_runner(config).build_dataloader(config.train_dataloader, seed=0))
+    next(loader)
+    (worker,) = loader._workers
+    assert os.getpgid(worker.pid) == worker.pid != os.getpgid(0)
+
+
+def test_dropout_differs_between_processes(run_config: MakeConfig, tmp_path: Path) -> None:
+    runner, drawn = build_runner(run_config(tmp_path)), []
+    for rank in (0, 0, 1):
+        runner._rank = rank
+        torch.manual_seed(runner.seed)
+        BatchSeedHook().before_train(runner)
+        drawn.append(torch.rand(3).tolist())
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_processes_that_would_train_another_thing(
+    run_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a command was typed twice, and an option forgotten once; paths may differ."""
+    facts = [
+        build_runner(run_config(tmp_path / str(i), optim_wrapper__optimizer__lr=lr, model__decode_head__0__channels=8,
+                                train_dataloader__dataset__cache_dir=f"/disk{i}/cache"))._facts()
+        for i, lr in enumerate((1e-3, 1e-3, 3e-3))
+    ]
+    for told, wrong in ((facts[:2], ""), (facts, r"optim_wrapper\.optimizer\.lr: 0\.001 in process 0, 0\.003 in process 2$")):
+        monkeypatch.setattr("mmseg.engine.agreement.all_gather_object", lambda _, told=told: told)
+        with pytest.raises(UserError, match=wrong) if wrong else contextlib.nullcontext():
+            check_same({})
 
 
 def test_a_runner_of_ones_own(run_config: MakeConfig, tmp_path: Path) -> None:
