@@ -18,7 +18,7 @@ from mmseg.datasets.sample_store import DiskStore, Sample, keep_in_memory
 from mmseg.datasets.sampling import lesion_points
 from mmseg.registry import DATASETS
 from mmseg.structures import pack_masks
-from mmseg.utils.device import default_device, free_memory
+from mmseg.utils.device import default_device, free_memory, local_processes
 from mmseg.utils.errors import UserError
 from mmseg.utils.memory import available_memory
 from mmseg.utils.paths import home_path, make_folder
@@ -124,10 +124,10 @@ def free_places(processes: int | None = None) -> list[tuple[str, float]]:
     """Where ``cache='auto'`` looks for room, in its order, and the bytes that are free there.
 
     Args:
-        processes: that share this machine; by default all of the job.
+        processes: that share this machine; by default as many as the launcher says, or else all of the job.
     """
     device = default_device()
-    host = available_memory() / (processes or get_world_size())  # each chooses for itself, and most share a machine
+    host = available_memory() / (processes or local_processes(get_world_size()))  # each chooses for itself
     if device.type == "cpu":
         return [("host", host)]
     return [("device", free_memory(device)), ("host", host / 2)]  # pinned blocks are rounded up to a power of two

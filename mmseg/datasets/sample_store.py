@@ -105,10 +105,11 @@ class DiskStore:
         lock = folder.with_name(f".{folder.name}.lock")
         with contextlib.ExitStack() as stack:  # others of the run wait, and find it
             try:
-                stack.enter_context(hold(lock, wait=False))
+                held = stack.enter_context(hold(lock, wait=False))
             except BlockingIOError:
                 print_log(f"waiting for another process, which decodes into {folder}", logger="current")
-                stack.enter_context(hold(lock))
+                held = stack.enter_context(hold(lock))
+            _remove_abandoned(folder, 0 if held else _ABANDONED)
             return cls._of(folder, samples)
 
     @staticmethod
@@ -123,7 +124,6 @@ class DiskStore:
     @classmethod
     def _of(cls, folder: Path, samples: Iterator[Sample]) -> DiskStore:
         cache_dir = folder.parent
-        _remove_abandoned(folder)
         if folder.is_dir():
             print_log(f"decoded before: {folder}", logger="current")
             return cls(folder)
@@ -190,12 +190,12 @@ def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, (str, int, float))
 
 
-def _remove_abandoned(folder: Path) -> None:
-    """Remove what killed processes have left of the store ``folder``."""
+def _remove_abandoned(folder: Path, least: float) -> None:
+    """Remove what killed processes have left of the store ``folder`` and was not changed for so many seconds."""
     for left in folder.parent.glob(f".{folder.name}.*.new"):
         with contextlib.suppress(OSError):
             changed = max(path.stat().st_mtime for path in (left, *left.iterdir()))
-            if time.time() - changed > _ABANDONED:
+            if time.time() - changed >= least:
                 shutil.rmtree(left)
 
 

@@ -14,8 +14,8 @@ from mmseg.utils.errors import UserError
 
 __all__ = [
     "check_local_rank", "default_device", "distributed_backend", "exact_convolutions", "free_memory", "get_rng_state",
-    "gpu_report", "has_native_bfloat16", "peak_memory", "prefers_planar_weight_gradients", "process_device", "reset_peak_memory",
-    "resolve_device", "set_rng_state", "wait_for",
+    "gpu_report", "has_native_bfloat16", "local_processes", "peak_memory", "prefers_planar_weight_gradients",
+    "process_device", "reset_peak_memory", "resolve_device", "set_rng_state", "wait_for",
 ]
 
 
@@ -33,6 +33,12 @@ def wait_for(device: torch.device) -> None:
 def process_device(index: int) -> str:
     """The name of the device of one process of several on a machine: each has a GPU of its own, or all share the CPU."""
     return f"cuda:{index % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
+
+
+def local_processes(processes: int) -> int:
+    """How many of so many processes of a job share this machine: what its launcher says, or else all."""
+    told = (os.environ.get(name, "") for name in ("LOCAL_WORLD_SIZE", "SLURM_NTASKS_PER_NODE", "OMPI_COMM_WORLD_LOCAL_SIZE"))
+    return min([processes, *(max(1, int(number)) for number in told if number.isdecimal())])
 
 
 def check_local_rank() -> None:
