@@ -146,7 +146,9 @@ def main() -> None:
     alone = network(model, image, args.repeats)
     seconds = parts(LesionInferencer(model), path, truth, args.repeats)
     plain = alone["seconds"]["plain"]
-    print(f"{Path(args.config).stem}, {image.shape[1]}x{image.shape[0]}, {torch.get_num_threads()} threads\n")
+    device = next(model.parameters()).device.type
+    device = torch.cuda.get_device_name() if device == "cuda" else device
+    print(f"{Path(args.config).stem}, {image.shape[1]}x{image.shape[0]}, {device}, {torch.get_num_threads()} threads\n")
     print(f"{'network':<16}{'ms':>9}{'ratio':>8}")
     for way, value in alone["seconds"].items():
         print(f"{way:<16}{1000 * value:>9.1f}{plain / value:>8.2f}")
@@ -157,7 +159,7 @@ def main() -> None:
         print(f"{name:<16}{1000 * value:>9.1f}{100 * value / to_masks:>8.1f}{'  (beside it)' if name == 'write overlay' else ''}")
     print(f"{'file to masks':<16}{1000 * to_masks:>9.1f}")
     write_record(args.json, "inference.py", ("torch", "opencv-python"), config=Path(args.config).stem, network=alone,
-                 parts=seconds, network_share=seconds["network"] / to_masks, threads=torch.get_num_threads())
+                 parts=seconds, network_share=seconds["network"] / to_masks, threads=torch.get_num_threads(), device=device)
 
 
 if __name__ == "__main__":

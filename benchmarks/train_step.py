@@ -4,7 +4,7 @@ Runs the configuration as tools/train.py would, with its own data set, in a proc
 
     default   as the configuration says
     torch     the same, with torch's own gradients of convolutions: another on a CPU with AVX2 and nothing wider
-    float32   the same code in float32 and contiguous memory order
+    float32   the same code in float32 and contiguous memory order (on a GPU convolutions are in TF32, as torch has them)
     plain     float32, contiguous, and as the equations read: doubled images are convolved as such, losses are made of torch's
               own functions, so are all convolutions, and the C library gives freed memory back
 
@@ -51,6 +51,7 @@ def measure(config_path: str, options: dict[str, Any], way: str, steps: int) -> 
 
     from mmseg.apis import build_runner
     from mmseg.engine.config import load_config
+    from mmseg.utils.device import reset_peak_memory
 
     config = load_config(config_path, options)
     config.work_dir = tempfile.mkdtemp()
@@ -99,18 +100,20 @@ def measure(config_path: str, options: dict[str, Any], way: str, steps: int) -> 
 
     for step in range(2):
         one_step(step)
+    reset_peak_memory(device)  # cuDNN has tried its ways by now
     times = [one_step(step + 2) for step in range(steps)]
+    on_gpu = device.type == "cuda"
+    peak = torch.cuda.max_memory_allocated() if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     with FlopCounterMode(display=False) as counter:  # last: under it nothing would be compiled
         one_step(steps + 2)
     medians = {part: statistics.median(column) for part, column in zip(PARTS, zip(*times, strict=True), strict=True)}
     total = statistics.median(sum(row) for row in times)
     limit = counter.get_total_flops() / 2 / matrix_rate(device, half=shipped and wrapper.computes_in(device.type) == "bfloat16")
-    on_gpu = device.type == "cuda"
-    peak = torch.cuda.max_memory_allocated() if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return dict(
         seconds=medians, step=total, images_per_second=config.train_dataloader.batch_size / total,
         data_share=medians["data"] / total, macs=counter.get_total_flops() / 2, limit=limit,
         peak_memory_GiB=peak / 2**30, device=torch.cuda.get_device_name() if on_gpu else "cpu", threads=torch.get_num_threads(),
+        tf32=on_gpu and torch.backends.cudnn.allow_tf32,
     )
 
 

@@ -6,10 +6,12 @@ import json
 import math
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mmseg.models import CrossEntropyLoss, DiceLoss, FocalLoss, LesionDiceLoss
@@ -289,6 +291,26 @@ def test_lesion_dice_of_a_softmax_head(index_map: tuple[Tensor, Tensor]) -> None
     valid = np.stack([label != 255] * 5, 1)
     expected = dice_by_loop(probability, target, valid, [([0, 1], c) for c in range(1, 5)], 1.0)
     assert LesionDiceLoss(use_sigmoid=False)(*index_map).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_cross_entropy_of_softmax_is_the_same_where_results_must_repeat(index_map: tuple[Tensor, Tensor]) -> None:
+    """A GPU adds up all pixels at once in no certain order, which torch then refuses; one by one it does not."""
+    kinds: list[str] = []
+
+    def seen(*args: Any, reduction: str, **kwargs: Any) -> Tensor:
+        kinds.append(reduction)
+        return cross_entropy(*args, reduction=reduction, **kwargs)
+
+    cross_entropy, values = F.cross_entropy, []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mmseg.models.losses.cross_entropy_loss.F.cross_entropy", seen)
+        for repeats in (False, True):
+            torch.use_deterministic_algorithms(repeats)
+            try:
+                values.append(CrossEntropyLoss()(*index_map, ignore_index=255).item())
+            finally:
+                torch.use_deterministic_algorithms(False)
+    assert kinds == ["sum", "none"] and values[0] == pytest.approx(values[1], rel=1e-6)
 
 
 def test_an_absent_lesion_gets_no_dice_gradient(multi_label: tuple[Tensor, Tensor]) -> None:

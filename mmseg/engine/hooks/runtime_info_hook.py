@@ -37,7 +37,10 @@ class RuntimeInfoHook(_RuntimeInfoHook):
         kind = type(runner.optim_wrapper).__name__
         if hasattr(runner.optim_wrapper, "computes_in"):
             kind = runner.optim_wrapper.computes_in(device.type)
-        runner.logger.info(f"forward passes compute in {'float32' if kind == 'OptimWrapper' else kind}, on {device}")
+        kind = "float32" if kind == "OptimWrapper" else kind
+        if kind == "float32" and device.type == "cuda" and torch.backends.cudnn.allow_tf32:
+            kind += " (convolutions in TF32)"
+        runner.logger.info(f"forward passes compute in {kind}, on {device}")
 
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None

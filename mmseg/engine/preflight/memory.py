@@ -57,6 +57,21 @@ def _resident_bytes(split: Split, pinned: bool = False) -> int:
     return len(split.dataset) * sum(1 << (part - 1).bit_length() if pinned and part else part for part in parts)
 
 
+def bytes_on_device(splits: list[Split], free: int) -> int:
+    """What data sets keep on a GPU while training goes on.
+
+    Args:
+        splits: the data sets, in the order in which they are built.
+        free: bytes of its memory.
+    """
+    kept = 0
+    for split in splits:
+        needed = _resident_bytes(split)
+        if split.cache == "device" or (split.cache == "auto" and needed <= SHARE * (free - kept)):
+            kept += needed
+    return kept
+
+
 def shm_findings(config: Config, splits: list[Split], free: int | None = None, processes: int = 1) -> Iterator[Finding]:
     """Whether ``/dev/shm`` holds the batches that worker processes prepare ahead; Docker gives 64 MiB.
 

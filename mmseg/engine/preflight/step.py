@@ -17,10 +17,12 @@ from mmengine.structures import PixelData
 from mmseg.datasets.leaves import leaf_datasets
 from mmseg.engine.preflight.finding import ERROR, NOTE, Finding, from_user_error
 from mmseg.engine.preflight.keys import arguments
+from mmseg.engine.preflight.memory import bytes_on_device
 from mmseg.engine.preflight.model import Parts
+from mmseg.engine.preflight.splits import find_splits
 from mmseg.models import BaseSegmentor, LesionDataPreprocessor
 from mmseg.structures import SegDataSample
-from mmseg.utils.device import default_device, peak_memory, reset_peak_memory, wait_for
+from mmseg.utils.device import default_device, free_memory, peak_memory, reset_peak_memory, wait_for
 from mmseg.utils.errors import UserError
 
 __all__ = ["largest_batch", "step_findings", "trial_findings"]
@@ -70,11 +72,21 @@ def step_findings(config: Config, parts: Parts) -> Iterator[Finding]:
     try:
         with torch.random.fork_rng(devices=[] if device.type == "cpu" else [device]):
             batch = _first_batch(config)
+            kept = _as_kept(config, device)  # held while the step is tried
             yield from _try_step(batch, parts, device)
+            del kept
     except UserError as error:
         yield from_user_error(error, "train_dataloader")
     except Exception as error:  # anything in a model or a data set of the user's
         yield Finding(ERROR, "one training step", f"failed ({type(error).__name__}: {' '.join(str(error).split())[:300]})")
+
+
+def _as_kept(config: Config, device: torch.device) -> torch.Tensor | None:
+    """As much of a GPU's memory as the images will take that training keeps there; None on a CPU."""
+    if device.type == "cpu":
+        return None
+    splits, _ = find_splits(config, ("train_dataloader",))
+    return torch.empty(bytes_on_device(splits, free_memory(device)), dtype=torch.uint8, device=device)
 
 
 def _first_batch(config: Config) -> dict[str, list[Any]]:

@@ -33,7 +33,7 @@ class LesionDataPreprocessor(BaseDataPreprocessor):
       whose data set gave none are searched for when they are read;
     - ``random``: a :class:`~mmseg.datasets.transforms.BatchRandom`.
 
-    In testing they do not run. Nothing waits for the device but that search.
+    In testing they do not run. Nothing waits for the device but that search, and that of mmsegmentation's ``cat_max_ratio``.
 
     The training loop sets ``seed``, ``iteration``, ``rank`` and ``world_size`` (see
     :class:`~mmseg.engine.hooks.BatchSeedHook`); sample j of this process is slot ``j * world_size + rank`` of the global batch.

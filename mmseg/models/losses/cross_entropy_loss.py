@@ -102,7 +102,8 @@ class CrossEntropyLoss(SegmentationLoss):
             raise ValueError(f"CrossEntropyLoss: got a label of shape {tuple(label.shape)} for logits of shape "
                              f"{tuple(pred.shape)}, expected indices {(pred.shape[0], *pred.shape[2:])} for use_sigmoid=False")
         class_weight = None if self.class_weight is None else constant(self.class_weight, pred)
-        summed = weight is None and reduction != "none"
+        # Summed in one go on a GPU it has no repeatable form, for --deterministic; element by element it has.
+        summed = weight is None and reduction != "none" and not torch.are_deterministic_algorithms_enabled()
         loss = F.cross_entropy(
             pred, label.long(), class_weight, ignore_index=ignore_index, reduction="sum" if summed else "none")
         if reduction == "mean" and avg_factor is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -223,6 +224,21 @@ class TestMemory:
         resident["cache"] = "disk"
         DATASETS.build(resident)  # what is there needs no room again
         assert list(memory_findings(splits, 0)) == []
+
+    @pytest.mark.parametrize(("caches", "free", "kept"), [
+        (["device"], 0, 1), (["auto"], 2, 1), (["auto"], 1.99, 0), (["host"], 9, 0), (["disk"], 9, 0), (["auto", "auto"], 3, 2),
+        (["auto", "auto"], 2.5, 1),
+    ])
+    def test_what_the_images_leave_of_a_gpu_for_the_step(
+        self, config: Config, caches: list[str], free: float, kept: int
+    ) -> None:
+        """Half of what is free at most is taken by 'auto', of several data sets one after the other."""
+        inner = config.train_dataloader.dataset
+        mixed = dict(type="ConcatDataset", datasets=[{**copy.deepcopy(inner), "cache": cache} for cache in caches])
+        config.train_dataloader.dataset = mixed
+        splits, _ = find_splits(config, ["train_dataloader"])
+        one = 4 * 4 * 240 * 160
+        assert memory.bytes_on_device(splits, round(free * one)) == kept * one
 
     @pytest.mark.parametrize(("cache", "found"), [("auto", True), ("device", True), ("host", False), ("disk", False)])
     def test_workers_cannot_hand_over_what_lies_on_the_gpu(self, config: Config, cache: str, found: bool) -> None:
