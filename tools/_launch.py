@@ -237,7 +237,7 @@ def describe(rank: int, failure: Any, logs: Path) -> str:
     lines = [line for line in reversed(lines) if line]
     named = (line for line in lines if re.match(r"error: |[\w.]*(Error|Exception)\b", line))  # CUDA's go on for lines behind it
     last = next(named, lines[0] if lines else "no word on stderr")
-    lost = "; another process ended before it, perhaps on another machine" if "losed by peer" in last else ""
+    lost = "; another process ended before it, perhaps on another machine" if re.search("(losed|reset) by peer", last) else ""
     return f"process {rank} ended with code {failure.exitcode}: {last:.300}{lost}; its log: {log}"
 
 
@@ -264,13 +264,13 @@ def latest(job: Job) -> str:
 def main() -> None:
     with exit_on_user_error():
         job = parse(sys.argv[1], sys.argv[2:])
-        began = os.environ.get(BEGAN) or f"0 {latest(job)}"
-        job.restarts, before = int(began.split()[0]), began.split()[1]
+        job.restarts = int((os.environ.get(BEGAN) or "0").split()[0])
         if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # nohup; torchrun would take SIGHUP for a reason to end
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
         where, place = meeting_place(job, os.environ)
         make_folder(job.folder, "--out-dir" if job.tool == "inference" else "--work-dir")
         import_torch_quietly()
+        before = (os.environ.get(BEGAN) or f"0 {latest(job)}").split()[1]
         if job.tool == "train" and latest(job) not in (before, "none"):  # none: an earlier run was removed, nothing written
             job.rest.append("--resume")
         # Processes on a CPU share its cores; without this each would take them all.

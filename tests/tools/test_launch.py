@@ -159,6 +159,19 @@ class TestVerdict:
             f"{tmp_path}/job_x/attempt_0/1/stderr.log",
         ]
 
+    @pytest.mark.parametrize(("last", "told"), [
+        ("Connection closed by peer [10.0.0.2]:5", True), ("Read error [10.0.0.2]:5: Connection reset by peer. This is", True),
+        ("CUDA error: an illegal memory access", False),
+    ])
+    def test_a_connection_that_breaks_is_another_processs_end(
+        self, launch: ModuleType, tmp_path: Path, last: str, told: bool
+    ) -> None:
+        """gloo says it in one way or the other."""
+        (tmp_path / "job_x/attempt_0/0").mkdir(parents=True)
+        (tmp_path / "job_x/attempt_0/0/stderr.log").write_text(f"[rank0]: RuntimeError: {last}\n")
+        line = launch.describe(0, SimpleNamespace(exitcode=1, local_rank=0), tmp_path)
+        assert ("; another process ended before it, perhaps on another machine;" in line) == told
+
     def test_what_the_launcher_kills_did_not_run_out_of_memory(self, launch: ModuleType, tmp_path: Path) -> None:
         """Processes that stand in NCCL do not hear SIGTERM; torchrun kills them 30 s after the first has failed."""
         code, lines = self.verdict(launch, tmp_path / "a", -signal.SIGKILL, 1, -signal.SIGKILL, after=(31, 0, 31))
