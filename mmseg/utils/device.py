@@ -36,9 +36,12 @@ def process_device(index: int) -> str:
 
 
 def local_processes(processes: int) -> int:
-    """How many of so many processes of a job share this machine: what its launcher says, or else all."""
-    told = (os.environ.get(name, "") for name in ("LOCAL_WORLD_SIZE", "SLURM_NTASKS_PER_NODE", "OMPI_COMM_WORLD_LOCAL_SIZE"))
-    return min([processes, *(max(1, int(number)) for number in told if number.isdecimal())])
+    """How many of so many processes of a job share this machine: what its launcher says, or else all.
+
+    torchrun and MPI are asked first: they may run inside a task of Slurm, whose variable then counts launchers.
+    """
+    told = (os.environ.get(name, "") for name in ("LOCAL_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE", "SLURM_NTASKS_PER_NODE"))
+    return min(processes, next((max(1, int(number)) for number in told if number.isdecimal()), processes))
 
 
 def check_local_rank() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mmseg.utils import UserError, home, home_path
-from mmseg.utils.device import default_device, distributed_backend, get_rng_state, resolve_device, set_rng_state
+from mmseg.utils.device import default_device, distributed_backend, get_rng_state, local_processes, resolve_device, set_rng_state
 
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens where there is no GPU")
 
@@ -48,3 +48,15 @@ def test_the_random_state_comes_back() -> None:
     first = torch.rand(3)
     set_rng_state(state)
     assert torch.equal(torch.rand(3), first)
+
+
+@pytest.mark.parametrize(("told", "expected"), [
+    ({}, 16), ({"LOCAL_WORLD_SIZE": "8"}, 8), ({"LOCAL_WORLD_SIZE": "8", "SLURM_NTASKS_PER_NODE": "1"}, 8),
+    ({"SLURM_NTASKS_PER_NODE": "4"}, 4), ({"SLURM_NTASKS_PER_NODE": "4(x2)"}, 16), ({"LOCAL_WORLD_SIZE": "32"}, 16),
+])
+def test_processes_of_this_machine(monkeypatch: pytest.MonkeyPatch, told: dict[str, str], expected: int) -> None:
+    """torchrun may run inside a task of Slurm, which then counts launchers; alone in somebody's allocation it is one process."""
+    for name in ("LOCAL_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE", "SLURM_NTASKS_PER_NODE"):
+        monkeypatch.setenv(name, told.get(name, ""))
+    assert local_processes(16) == expected
+    assert local_processes(1) == 1
