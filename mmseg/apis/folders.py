@@ -74,7 +74,6 @@ def segment_files(
         UserError: the folder cannot be written, is that of the photographs, or holds results of others with the same name, or
             probabilities that would be lost; or the drive with the photographs has gone.
     """
-
     meta: dict[str, Any] = inferencer.model.checkpoint_meta
     about: dict[str, Any] = {key: meta[key] for key in ("iter", "init", "metrics", "versions") if key in meta}
     todo, outcome = _plan(inferencer, files, out_dir, save_probabilities, overwrite, share, overlay)
@@ -116,7 +115,6 @@ def _plan(
     Raises:
         UserError: something would be lost.
     """
-
     settings = [fingerprint(inferencer), save_probabilities]
     exact = settings[0] if inferencer.dtype == "float32" else fingerprint(inferencer, "float32")  # as probabilities are written
     if Path(out_dir).resolve() in {path.parent.resolve() for path in files}:
@@ -149,7 +147,6 @@ def _plan(
 
 def _in_the_way(out_dir: str | Path, name: str, path: Path, classes: Sequence[str], save_probabilities: bool) -> list[str]:
     """What stands where the results of a photograph would and is none of it, or would be lost; empty where nothing does."""
-
     earlier, foreign = photograph_of(out_dir, name), foreign_files(out_dir, name, classes)
     other = earlier is not None and Path(earlier).resolve() != path.resolve()
     told = [f"{name}: of {earlier}, now {path}"] if other else []

@@ -55,9 +55,11 @@ class BatchLegacyAffine:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Resample a batch; keys as in :class:`~mmseg.datasets.transforms.BatchRandomAffine`."""
-        masks = batch["masks"].cpu() if self.cat_max_ratio < 1 else batch["masks"]  # searched in many windows: one wait
-        if self.cat_max_ratio < 1 and batch.get("packed"):
-            masks = flatten_masks(unpack_masks(masks[:, 0]))[:, None]
+        masks = batch["masks"]
+        if self.cat_max_ratio < 1:
+            masks = masks.cpu()  # searched in many windows: one wait
+            if batch.get("packed"):
+                masks = flatten_masks(unpack_masks(masks[:, 0]))[:, None]
         return resample(batch, *self.draw(batch["random"], batch["sizes"].float(), masks), self.crop_size)
 
     def draw(self, random: Any, sizes: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:

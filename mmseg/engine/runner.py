@@ -253,7 +253,7 @@ class LesionRunner(Runner):
 
     def _facts(self) -> dict[str, Any]:
         """What must be the same in every process; paths may differ from machine to machine."""
-        config = leaves(json.loads(json.dumps(self.cfg.to_dict())))
+        config = leaves(json.loads(config_json(self.cfg)))
         facts = {k: v for k, v in config if not k.startswith(OF_THE_CALL) and not (isinstance(v, str) and os.sep in v)}
         weights = 0
         for tensor in self.bare_model.state_dict().values():

@@ -57,7 +57,7 @@ def trained_images(written: dict[str, Any], config: Config) -> TrainedImages:
     trained = [leaf for leaf in leaf_datasets(loader.get("dataset") if isinstance(loader, dict) else None) if leaf.is_bare]
     with heard():  # the data sets say it themselves when they are tested
         for tested in leaf_datasets((config.get("test_dataloader") or {}).get("dataset")):
-            for other in (leaf for leaf in trained if tested.has_lesions and _differ_as_told(leaf, tested)):
+            for other in (leaf for leaf in trained if tested.has_lesions and _alike(leaf, tested)):
                 choice = {key: value for key in _WHICH if _is_plain(value := other.settings.get(key))}
                 rest = {key: value for key, value in tested.settings.items() if key not in _WHICH}
                 root = other.settings.get("data_root")
@@ -72,7 +72,7 @@ def trained_images(written: dict[str, Any], config: Config) -> TrainedImages:
     return TrainedImages(certain, possible, "; ".join(chosen))
 
 
-def _differ_as_told(trained: Leaf, tested: Leaf) -> bool:
+def _alike(trained: Leaf, tested: Leaf) -> bool:
     """Whether two data sets are of one class and alike but for arguments of :data:`_WHICH` and :data:`_FREE`."""
 
     def other(leaf: Leaf) -> str:  # by way of JSON, as a checkpoint has it
