@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import io
 import os
 import re
@@ -85,10 +86,15 @@ def options(pairs: list[str] | None) -> dict[str, Any]:
 
 
 def leave_processes() -> None:
-    """Say goodbye to the other processes of a run that has ended well; NCCL warns where nobody does."""
+    """Say goodbye to the other processes of a run that has ended well; NCCL warns where nobody does.
+
+    The caller must have let go of its runner: a model that gloo still serves keeps its threads, and one that frees a tensor while
+    the interpreter ends aborts the process.
+    """
     import torch.distributed
 
     if torch.distributed.is_available() and torch.distributed.is_initialized():
+        gc.collect()
         torch.distributed.destroy_process_group()
 
 

@@ -76,8 +76,10 @@ def main() -> None:
 
         runner = build_tester(config, args.checkpoint, out, args.tta, args.show_dir, command)
         runner.test()
+        first = runner.rank == 0
+        del runner
         leave_processes()
-        if runner.rank == 0:
+        if first:
             tell(out, start)
             if args.show_dir:
                 print(f"overlays    {args.show_dir}")

@@ -121,11 +121,12 @@ def main() -> None:
         if earlier:
             runner.register_hook(ReplaceRunHook())
         runner.train()
+        first, work_dir, log_dir = runner.rank == 0, Path(runner.work_dir), runner.log_dir
+        del runner
         leave_processes()
-        if runner.rank == 0:
-            work_dir = Path(runner.work_dir)
+        if first:
             drawn = f"curves      {work_dir / CURVES}\n" if (work_dir / CURVES).is_file() else ""
-            print(f"\ncheckpoint  {work_dir / LATEST}\n{drawn}log         {runner.log_dir}")
+            print(f"\ncheckpoint  {work_dir / LATEST}\n{drawn}log         {log_dir}")
 
 
 if __name__ == "__main__":

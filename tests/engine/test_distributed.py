@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -248,6 +249,31 @@ def test_dist_train_runs_to_the_end(repo: Path, run_config: MakeConfig, tmp_path
     logs = {path.parent.name: path.read_text() for path in (tmp_path / "w/processes").glob("*/*/attempt_0/?/stdout.log")}
     assert set(logs) == {"0", "1"}
     assert logs["0"] == done.stdout  # the console is the first process's, line by line
+
+
+THREADS = """
+import os, runpy, sys
+sys.path.insert(0, "tools")
+runpy.run_path("tools/train.py", run_name="__main__")
+print("left:", *(open(f"/proc/self/task/{task}/comm").read().strip() for task in os.listdir("/proc/self/task")))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the names of native threads are under /proc, on Linux")
+def test_no_thread_of_gloo_outlives_the_run(repo: Path, run_config: MakeConfig, tmp_path: Path) -> None:
+    """One that frees a tensor while the interpreter ends would abort the process, whose run had ended well."""
+    run_config(tmp_path / "w", train_cfg__max_iters=1, param_scheduler=[]).dump(tmp_path / "tiny.py")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    job = dict(RANK="0", WORLD_SIZE="1", LOCAL_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
+    done = subprocess.run(
+        [sys.executable, "-c", THREADS, tmp_path / "tiny.py", "--launcher", "pytorch", "--no-check"],
+        cwd=repo, env=os.environ | job, capture_output=True, text=True, timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "checkpoint  " in done.stdout
+    assert "gloo" not in done.stdout.splitlines()[-1]
 
 
 @pytest.mark.slow
