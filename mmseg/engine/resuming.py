@@ -10,6 +10,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmseg.engine.checkpoint import OF_THE_CALL, embedded_config, read_checkpoint
+from mmseg.engine.config import config_json
 from mmseg.engine.work_dir import LATEST, checkpoints
 from mmseg.utils.errors import UserError
 
@@ -100,7 +101,7 @@ def config_differences(checkpoint: dict[str, Any], config: Config) -> list[str]:
     written = embedded_config(checkpoint, "the checkpoint")
     if written is None:
         return []
-    old, new = dict(leaves(written)), dict(leaves(json.loads(json.dumps(config.to_dict()))))
+    old, new = dict(leaves(written)), dict(leaves(json.loads(config_json(config))))
     lines = []
     for key in [key for key in {**old, **new} if old.get(key) != new.get(key)]:
         if key.startswith(_FROM_CHECKPOINT) and key.endswith(".type") and key in old and key in new:
