@@ -65,6 +65,8 @@ def image_size(path: str | Path) -> tuple[int, int]:
             width, height = image.size
             if image.format == "TIFF":  # whose size some versions of Pillow turn by themselves
                 width, height = image.tag_v2[256], image.tag_v2[257]  # type: ignore[attr-defined]
+            if image.format == "PNG" and "exif" not in image.info:  # Pillow would decode all of it to look behind its pixels
+                return width, height
             return (height, width) if image.getexif().get(_ORIENTATION, 1) >= 5 else (width, height)
     except Exception as error:  # damaged bytes make decoders fail in any way
         raise UserError(f"{path}: cannot be read ({error})") from error

@@ -61,6 +61,15 @@ def test_the_exif_orientation_is_applied(orientation: int, suffix: str, photogra
     assert np.abs(image.astype(int) - upright[orientation]).max() <= 4
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_the_size_is_told_from_the_head_alone(suffix: str, tmp_path: Path) -> None:
+    """Hundreds of sizes are asked for before training starts."""
+    path = tmp_path / f"a{suffix}"
+    Image.fromarray(np.random.RandomState(0).randint(0, 256, (300, 400, 3)).astype(np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:2000])
+    assert image_size(path) == (400, 300)
+
+
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_16_bits_are_scaled_to_8(suffix: str, channels: int, photograph: np.ndarray, tmp_path: Path) -> None:
