@@ -120,6 +120,17 @@ def write_ddr(root: Path) -> list[Picture]:
     return pictures
 
 
+def write_ddr_mirror(root: Path) -> list[Picture]:
+    """As DDR's copy on Hugging Face has it: the test masks are in "tet"."""
+    pictures = ddr_pictures()
+    for made in pictures:
+        write(made.image, root / "images" / {"valid": "val"}.get(made.split, made.split) / f"{made.name}.jpg")
+        for lesion, mask in made.masks.items():
+            folder = {"valid": "val", "test": "tet"}.get(made.split, made.split)
+            write(mask * np.uint8(255), root / "annotations" / folder / lesion / f"{made.name}.tif")
+    return pictures
+
+
 def fgadr_pictures(count: int = 20) -> list[Picture]:
     return [_draw(f"{number:04d}_{1 + number % 3}", "", (48, 48), 2000 + number) for number in range(count)]
 
@@ -127,7 +138,7 @@ def fgadr_pictures(count: int = 20) -> list[Picture]:
 def write_fgadr(root: Path, count: int = 20) -> list[Picture]:
     """As "Seg-set" is unzipped: no split, two lesions that are none here, a table, and masks with soft edges: 128 and more
     is inside."""
-    folders = {"MA": "Microaneurysms", "HE": "Hemohedge", "EX": "HardExudate", "SE": "SoftExudates"}
+    folders = {"MA": "Microaneurysms", "HE": "Hemohedge", "EX": "HardExudate", "SE": "SoftExudate"}
     pictures = fgadr_pictures(count)
     for made in pictures:
         random = np.random.RandomState(int(made.name[:4]))

@@ -3,7 +3,7 @@ doi:10.1016/j.ins.2019.06.011)."""
 
 from __future__ import annotations
 
-from mmseg.datasets.layouts import DDR
+from mmseg.datasets.layouts import DDR, DDR_MIRROR
 from mmseg.datasets.release_dataset import ReleaseDataset
 from mmseg.registry import DATASETS
 
@@ -21,7 +21,7 @@ class DDRDataset(ReleaseDataset):
 
     NAME = "DDR"
     SPLITS = ("train", "valid", "test")
-    LAYOUT = DDR
+    LAYOUTS = (DDR, DDR_MIRROR)
     FOLDER = "lesion_segmentation/"
     ROOT_VARIABLE = "DDR_ROOT"
     RELEASE_COUNTS = dict(train=383, valid=149, test=225)

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.logging import print_log
 
-from mmseg.datasets.layouts import FGADR, find_records
+from mmseg.datasets.layouts import FGADR
 from mmseg.datasets.release_dataset import ReleaseDataset
 from mmseg.datasets.splits import draw_splits, read_splits
 from mmseg.registry import DATASETS
@@ -39,7 +39,7 @@ class FGADRDataset(ReleaseDataset):
 
     NAME = "FGADR"
     SPLITS = ("train", "valid", "test")
-    LAYOUT = FGADR
+    LAYOUTS = (FGADR,)
     FOLDER = "Seg-set/"
     ROOT_VARIABLE = "FGADR_ROOT"
     RELEASE_COUNT = 1842
@@ -63,7 +63,7 @@ class FGADRDataset(ReleaseDataset):
 
     def release_records(self, root: Path) -> tuple[list[dict[str, Any]], list[Path]]:
         """Records of the split that is drawn or read, held against the whole release before."""
-        records, strays = find_records(root, self.split, self.LAYOUT)
+        records, strays = super().release_records(root)
         if not records:
             return [], []
         self._split_by_folders = False

@@ -20,7 +20,7 @@ class IDRiDDataset(ReleaseDataset):
     """
 
     NAME = "IDRiD"
-    LAYOUT = IDRID
+    LAYOUTS = (IDRID,)
     FOLDER = "A. Segmentation/"
     ROOT_VARIABLE = "IDRID_ROOT"
     RELEASE_COUNTS = dict(train=54, test=27)

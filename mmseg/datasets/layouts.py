@@ -15,7 +15,7 @@ from mmseg.datasets.reading import IMAGE_SUFFIXES
 from mmseg.structures import LESIONS
 from mmseg.utils.errors import UserError
 
-__all__ = ["DDR", "FGADR", "IDRID", "TIDY", "Layout", "check_names", "find_images", "find_records", "index_records"]
+__all__ = ["DDR", "DDR_MIRROR", "FGADR", "IDRID", "TIDY", "Layout", "check_names", "find_images", "find_records", "index_records"]
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,20 @@ DDR = Layout(
 )
 """DDR's "lesion_segmentation"; the folder of the validation masks has a name of its own."""
 
+DDR_MIRROR = Layout(
+    images="images/{split}",
+    masks={lesion: (f"annotations/{{split}}/{lesion}", f"annotations/tet/{lesion}") for lesion in LESIONS},
+    mask_stem="{image}",
+    splits={"valid": "val"},
+    every_mask=True,
+)
+"""DDR's "lesion_segmentation" as its copy on Hugging Face has it, where the folder of the test masks is misspelt."""
+
 FGADR = Layout(
     images="Original_Images",
     masks={
         "MA": ("Microaneurysms_Masks",), "HE": ("Hemohedge_Masks",), "EX": ("HardExudate_Masks",),
-        "SE": ("SoftExudates_Masks", "SoftExudate_Masks"),
+        "SE": ("SoftExudate_Masks", "SoftExudates_Masks"),
     },
     mask_stem="{image}",
     whole=True,

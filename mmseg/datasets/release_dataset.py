@@ -31,7 +31,8 @@ class ReleaseDataset(LesionDataset):
     """
 
     NAME: str
-    LAYOUT: Layout
+    LAYOUTS: tuple[Layout, ...]
+    """In which the release is spread; the first that fits is taken."""
     FOLDER: str
     """The folder that the release is unzipped to."""
     ROOT_VARIABLE: str
@@ -62,7 +63,8 @@ class ReleaseDataset(LesionDataset):
 
     def release_records(self, root: Path) -> tuple[list[dict[str, Any]], list[Path]]:
         """Records of the split from the official release, and masks without a photograph; both empty where it is not there."""
-        return find_records(root, self.split, self.LAYOUT)
+        found = (find_records(root, self.split, layout) for layout in self.LAYOUTS)
+        return next((of_layout for of_layout in found if of_layout[0]), ([], []))
 
     def compare(self, got: int, expected: int, strays: list[Path]) -> None:
         """Warn of a copy that is not the release: of a number of images, or of masks without one."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from releases import Picture, write, write_ddr, write_fgadr, write_idrid
+from releases import Picture, write, write_ddr, write_ddr_mirror, write_fgadr, write_idrid
 
 from mmseg.datasets import DDRDataset, FGADRDataset, IDRiDDataset, ReleaseDataset
 from mmseg.datasets.splits import draw_splits, read_splits, write_splits
@@ -51,6 +51,15 @@ class TestDDR:
             check_items(DDRDataset(str(tmp_path), split), [made for made in pictures if made.split == split])
         assert [f"DDR ({split})" in text for split, text in zip(DDRDataset.SPLITS, warnings(logged), strict=True)] == [True] * 3
         assert f"got 2 images in {tmp_path}, the release has 149" in warnings(logged)[1]
+
+    @pytest.mark.parametrize("above", ["", "DDR-dataset/lesion_segmentation"])
+    def test_the_copy_on_hugging_face(self, above: str, tmp_path: Path) -> None:
+        pictures = write_ddr_mirror(tmp_path / above)
+        for split in DDRDataset.SPLITS:
+            check_items(DDRDataset(str(tmp_path), split), [made for made in pictures if made.split == split])
+        (tmp_path / above / "annotations/tet/MA/007-0001-200.tif").unlink()
+        with pytest.raises(UserError, match=r"got 7 masks, expected 8.*missing are 007-0001-200 MA"):
+            DDRDataset(str(tmp_path), "test")
 
     def test_tidy(self, tmp_path: Path) -> None:
         pictures = write_ddr(tmp_path / "release")
@@ -155,10 +164,10 @@ class TestFGADR:
 
     def test_a_missing_folder_of_masks(self, tmp_path: Path) -> None:
         write_fgadr(tmp_path)
-        (tmp_path / "SoftExudates_Masks").rename(tmp_path / "SoftExudate_Masks")
+        (tmp_path / "SoftExudate_Masks").rename(tmp_path / "SoftExudates_Masks")
         assert len(FGADRDataset(str(tmp_path), "train")) == 12
-        shutil.rmtree(tmp_path / "SoftExudate_Masks")
-        with pytest.raises(UserError, match="the masks of SE, expected 'SoftExudates_Masks' or 'SoftExudate_Masks'"):
+        shutil.rmtree(tmp_path / "SoftExudates_Masks")
+        with pytest.raises(UserError, match="the masks of SE, expected 'SoftExudate_Masks' or 'SoftExudates_Masks'"):
             FGADRDataset(str(tmp_path), "train")
 
 
