@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections import Counter, defaultdict
@@ -73,7 +74,8 @@ def _read_all(files: list[tuple[str, str]], cache: FileCache) -> Known:
 
 
 def _split_findings(split: Split, known: Known) -> Iterator[Finding]:
-    pixels, with_files, grey, empty, images, whole = Counter[str](), Counter[str](), 0, 0, 0, True
+    pixels, with_files, with_lesion, third = Counter[str](), Counter[str](), Counter[str](), Counter[int]()
+    grey, empty, images, whole = 0, 0, 0, True
     for image, truth in split.records():
         images += 1
         empty += not truth
@@ -90,8 +92,11 @@ def _split_findings(split: Split, known: Known) -> Iterator[Finding]:
             if "error" in found:
                 yield from_user_error(found["error"], file.path)
                 continue
-            pixels.update(_lesion_pixels(split, file, found))
+            of_file = _lesion_pixels(split, file, found)
+            pixels.update(of_file)
+            with_lesion.update(lesion for lesion, count in of_file.items() if count)
             grey += found.get("grey", False)
+            third.update([found["third"]] if found.get("third") else [])
             yield from _refused(split, file, found, image.path, photograph)
             yield from _suspicious(file, found, image.path, photograph)
     counts = ", ".join(f"{lesion} {with_files[lesion]}" for lesion in LESIONS if with_files[lesion])
@@ -100,13 +105,29 @@ def _split_findings(split: Split, known: Known) -> Iterator[Finding]:
     yield Finding(NOTE, split.where, f"{images} images, {kinds}{without}")
     if grey:
         yield Finding(NOTE, split.where, f"{grey} masks hold grey levels between 0 and their largest; lesions begin at 128")
+    for level, count in third.items():
+        yield Finding(WARNING, split.where, f"{count} masks of three levels, the middle one {level}", "0 and the largest",
+                      f"{level} counts as {'lesion' if level >= 128 else 'background'}; if it marks what nobody judged, "
+                      "no mask can say so: take those images out")
+    if with_files[""]:
+        yield from _order_findings(split, pixels, with_lesion)
     masks = not with_files[""]
     for lesion in LESIONS:
         if (whole and not pixels[lesion]) or (masks and not with_files[lesion]):  # of which the latter needs no reading
             yield Finding(
                 WARNING, split.where, f"{lesion} in none of {images} images", "every lesion somewhere",
-                f"it cannot be learnt or measured there; are its masks in the right folder and named <image>_{lesion}?",
+                f"there it is learnt as absent, and not measured; are its masks in the right folder and named <image>_{lesion}?",
             )
+
+
+def _order_findings(split: Split, pixels: Counter[str], images: Counter[str]) -> Iterator[Finding]:
+    """Label maps of another coding have the same values; microaneurysms are what takes the least of an image that has any."""
+    areas = {lesion: pixels[lesion] / images[lesion] for lesion in LESIONS if images[lesion]}
+    larger = [lesion for lesion in ("EX", "SE") if areas.get("MA", 0) > 2 * areas.get(lesion, math.inf)]
+    if larger:
+        coding = ", ".join(f"{i} {lesion}" for i, lesion in enumerate(split.dataset.LABEL_MAP_CLASSES, start=1))
+        yield Finding(WARNING, split.where, f"twice as many pixels of MA as of {' and '.join(larger)} in images with any",
+                      "fewer", f"are the values {coding}? For others set LABEL_MAP_CLASSES in a class of your own")
 
 
 def _lesion_pixels(split: Split, file: File, found: dict[str, Any]) -> dict[str, int]:

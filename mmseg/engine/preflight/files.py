@@ -35,7 +35,10 @@ def _mask(path: str) -> dict[str, Any]:
     mask = split_levels(levels, path)
     found = _truth(mask)
     grey = np.count_nonzero(levels) != np.count_nonzero(levels == levels.max(initial=0))
-    return found | dict(grey=bool(found["pixels"] and grey), alpha=not found["pixels"] and _alpha_varies(path))
+    between = np.unique(levels)[1:-1].tolist() if found["pixels"] and grey else []
+    return found | dict(
+        grey=bool(between), third=between[0] if len(between) == 1 else None,
+        alpha=not found["pixels"] and _alpha_varies(path))
 
 
 def _labels(path: str) -> dict[str, Any]:

@@ -104,6 +104,24 @@ def test_a_label_map_with_another_value(tmp_path: Path) -> None:
     assert str(finding).endswith("IDRiD_02.png: got the value 5, expected 0 background, 1 EX, 2 HE, 3 SE, 4 MA")
 
 
+def test_label_maps_in_another_order(tmp_path: Path) -> None:
+    """As TJDR's, where 3 is MA and 4 SE: every value is one of ours, and only the areas tell."""
+    write_label_maps(tmp_path)
+    for number, (soft, aneurysm) in enumerate([(60, 4), (80, 2)], start=1):
+        label = np.zeros(SHAPE, np.uint8)
+        label[0, :50], label[1, :30], label.flat[-soft:], label[5, :aneurysm] = 1, 2, 3, 4
+        write(label, tmp_path / f"labels/train/IDRiD_{number:02d}.png")
+    (tmp_path / "labels/train/IDRiD_03.png").unlink()
+    (tmp_path / "images/train/IDRiD_03.jpg").unlink()
+    assert not [f for f in check(tmp_path) if "pixels of MA as of" in f.got]
+    for path in (tmp_path / "labels/train").iterdir():
+        label = np.array(Image.open(path))
+        write(np.choose(label, [0, 1, 2, 4, 3]).astype(np.uint8), path)
+    (finding,) = [f for f in worse(check(tmp_path)) if "pixels of MA as of" in f.got]
+    assert (finding.severity, finding.got) == ("warning", "twice as many pixels of MA as of SE in images with any")
+    assert "are the values 1 EX, 2 HE, 3 SE, 4 MA?" in finding.fix
+
+
 def alpha_only(path: Path) -> None:
     write(np.dstack([mask(0)] * 3 + [mask()]), path)
 
@@ -136,11 +154,23 @@ def test_what_the_data_set_accepts_but_a_person_would_not_is_a_warning(trap: str
 def test_anti_aliased_edges_are_a_note(tmp_path: Path) -> None:
     write_tidy(tmp_path)
     array = mask()
-    array[4, 5:15] = 100
+    array[4, 5:15], array[15, 5:15] = 100, 180
     write(array, tmp_path / FIRST.format("MA"))
     findings = check(tmp_path)
     assert worse(findings) == []
     assert any("1 masks hold grey levels" in finding.got for finding in findings)
+
+
+@pytest.mark.parametrize(("level", "meaning"), [(127, "background"), (200, "lesion")])
+def test_a_third_level_is_asked_about(level: int, meaning: str, tmp_path: Path) -> None:
+    """Retinal-Lesions marks by 127 what its authors left out of their judgement."""
+    write_tidy(tmp_path)
+    array = mask()
+    array[25:30, 5:15] = level
+    write(array, tmp_path / FIRST.format("MA"))
+    (finding,) = worse(check(tmp_path))
+    assert (finding.severity, finding.got) == ("warning", f"1 masks of three levels, the middle one {level}")
+    assert f"{level} counts as {meaning}" in finding.fix
 
 
 def test_lesions_outside_of_the_retina(tmp_path: Path) -> None:
