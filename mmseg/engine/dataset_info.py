@@ -84,7 +84,7 @@ def model_settings(config: Config) -> dict[str, Any]:
 
 
 def input_differences(config: Any, written: dict[str, Any]) -> list[tuple[str, str]]:
-    """What a network would see otherwise than it did in its training, and the overrides that put it right.
+    """What would be otherwise than in a network's training, what it sees and its thresholds, and the overrides that put it right.
 
     Args:
         config: that it is tested or used by.
@@ -98,6 +98,10 @@ def input_differences(config: Any, written: dict[str, Any]) -> list[tuple[str, s
         mean, std = (",".join(map(str, trained[key])) for key in ("mean", "std"))
         found.append((f"normalisation: got mean={list(own['mean'])}, std={list(own['std'])} from the config, but the model was "
                       "trained with others", f"{where}.mean=[{mean}] {where}.std=[{std}]"))
+    limits, of_its_own = (_thresholds(one) for one in (config, written))
+    if limits is not None and of_its_own not in (None, limits):
+        found.append((f"thresholds: got {limits} from the config, but the model was trained for {of_its_own}",
+                      f"model.test_cfg.thresholds={str(of_its_own).replace(' ', '')}"))
     of_training = trained_leaf(written)
     if of_training.is_bare and trained_leaf(config).kind is of_training.kind:  # another data set has another size
         here, there = working_size(config), working_size(written)
@@ -106,6 +110,14 @@ def input_differences(config: Any, written: dict[str, Any]) -> list[tuple[str, s
                           f"{there[0]}x{there[1]}: lesions have another size than it has learnt",
                           f"test_dataloader.dataset.size=[{there[0]},{there[1]}]"))
     return found
+
+
+def _thresholds(config: Any) -> float | list[float] | None:
+    """Of a model: one number for all lesions where that says it; None where pixels are of their likeliest class."""
+    settings = config.get("model")
+    settings = settings.get("test_cfg") if isinstance(settings, dict) else None
+    limits = settings.get("thresholds", 0.5) if isinstance(settings, dict) else 0.5
+    return limits[0] if isinstance(limits, (list, tuple)) and len(set(limits)) == 1 else limits
 
 
 def working_size(config: Config) -> tuple[int, int] | None:

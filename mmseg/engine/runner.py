@@ -31,7 +31,7 @@ from torch.utils.data import DataLoader
 from mmseg.compat.legacy_lr import LegacyLR
 from mmseg.compat.weights import LoadReport, match_weights
 from mmseg.engine.agreement import COLLECTIVE_TIMEOUT, agree, check_same, wait_at_most
-from mmseg.engine.checkpoint import FORMAT_VERSION, OF_THE_CALL, read_checkpoint, write_checkpoint
+from mmseg.engine.checkpoint import FORMAT_VERSION, OF_THE_CALL, embedded_config, read_checkpoint, write_checkpoint
 from mmseg.engine.compiling import compile_network
 from mmseg.engine.config import config_json
 from mmseg.engine.hooks import BatchSeedHook, NonFiniteGuardHook, ReplaceRunHook, ResumeRandomStateHook, RuntimeInfoHook
@@ -47,6 +47,7 @@ from mmseg.engine.resuming import (
     state_differences,
 )
 from mmseg.engine.signals import begin_worker
+from mmseg.engine.trained_images import trained_images
 from mmseg.engine.work_dir import CHECKPOINTS, sole_writer
 from mmseg.models import BaseSegmentor
 from mmseg.models.layers import use_fast_weight_gradients
@@ -242,7 +243,9 @@ class LesionRunner(Runner):
             self.logger.warning(f"resume: no latest.pth in {self.work_dir}; training starts afresh")
         elif self._load_from is not None:
             in_training = isinstance(self._train_loop, BaseLoop)  # where a head for other classes may be left out
-            self.load_checkpoint(self._load_from, strict=not in_training)
+            checkpoint = self.load_checkpoint(self._load_from, strict=not in_training)
+            if in_training:
+                self._warn_of_trained_images(checkpoint)
             self.init_source = named_source(self._load_from)
         self._has_loaded = True
         if self.distributed and isinstance(self._train_loop, BaseLoop):
@@ -250,6 +253,14 @@ class LesionRunner(Runner):
         replaces = any(isinstance(hook, ReplaceRunHook) for hook in self._hooks)
         if isinstance(self._train_loop, BaseLoop) and not replaces:  # what could refuse this training has had its say
             self.keep_config()
+
+    def _warn_of_trained_images(self, checkpoint: dict[str, Any]) -> None:
+        """Tell of images to be scored on that the weights to begin with were trained on: nothing could be chosen by them."""
+        with contextlib.suppress(UserError):  # a checkpoint of somebody else's
+            written = embedded_config(checkpoint, "the checkpoint") or {}
+            for loader in ("val_dataloader", "test_dataloader"):
+                for line in trained_images(written, self.cfg, loader).warnings(loader):
+                    self.logger.warning(line)
 
     def _facts(self) -> dict[str, Any]:
         """What must be the same in every process; paths may differ from machine to machine."""

@@ -131,6 +131,11 @@ class TestAnotherDataSet:
         (normalisation, first), (size, second) = input_differences(own, written)
         assert first.startswith("model.data_preprocessor.mean=[116.513,") and second == "test_dataloader.dataset.size=[240,160]"
         assert "got images within 120x80 from the config, but the model was trained for 240x160" in size
+        own.model.test_cfg = dict(thresholds=[0.5, 0.25, 0.5, 0.5])
+        (what, option) = input_differences(own, written)[1]
+        assert what == "thresholds: got [0.5, 0.25, 0.5, 0.5] from the config, but the model was trained for 0.5"
+        assert option == "model.test_cfg.thresholds=0.5"
+        own.model.test_cfg = dict(thresholds=[0.5, 0.5, 0.5, 0.5])
         options = {key: json.loads(value) for key, value in (pair.split("=") for pair in (*first.split(), second))}
         mended = merge_options(copy.deepcopy(own), options)
         assert input_differences(mended, written) == []

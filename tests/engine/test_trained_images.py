@@ -13,8 +13,9 @@ import pytest
 from comparing import log
 from mmengine.config import Config
 
-from mmseg.apis import build_tester, register_all_modules
+from mmseg.apis import build_runner, build_tester, register_all_modules
 from mmseg.datasets import SyntheticFundusDataset
+from mmseg.engine.checkpoint import write_checkpoint
 from mmseg.engine.trained_images import TrainedImages, trained_images
 from mmseg.registry import DATASETS
 
@@ -90,6 +91,33 @@ def test_nothing_is_known(tiny_data: Path, tmp_path: Path) -> None:
     for written in ({}, dict(train_dataloader=None), config_of(tiny_data, dict(split="nowhere"), {}).to_dict()):
         assert trained_images(written, config) == NONE
     assert trained_images(config.to_dict(), config_of(tmp_path / "gone", {}, {})) == NONE
+
+
+def test_what_the_first_weights_had_seen(tiny_data: Path, tmp_path: Path) -> None:
+    """A fold's model that was fine-tuned from one of all images, by way of another; and files that name each other."""
+    paths = [str(tmp_path / f"{name}.pth") for name in ("all", "half", "gone")]
+    for path, chosen, start in ((paths[0], {}, paths[1]), (paths[1], dict(fold=0, num_folds=2), paths[0])):
+        meta = dict(config_json=json.dumps(config_of(tiny_data, chosen, {}).to_dict() | dict(load_from=start)))
+        write_checkpoint(dict(meta=meta, state_dict={}), path)
+    config = config_of(tiny_data, dict(fold=0, num_folds=2), dict(fold=0, num_folds=2, held_out=True))
+    for start, shared in ((paths[0], 2), (paths[1], 2), (paths[2], 0), (None, 0), (5, 0)):
+        assert len(trained_images(config.to_dict() | dict(load_from=start), config).certain) == shared
+
+
+@pytest.mark.usefixtures("briefly")
+def test_training_from_weights_that_have_seen_what_it_is_scored_on(
+    run_config: Callable[..., Config], trained: Path, tmp_path: Path
+) -> None:
+    for name, split, warned in (("seen", "train", True), ("unseen", "test", False)):
+        config = run_config(tmp_path / name, test_dataloader__dataset__split=split)
+        config.load_from = str(trained)
+        config.val_dataloader, config.val_evaluator = config.test_dataloader, config.test_evaluator
+        config.val_cfg = {"type": "ValLoop"}
+        config.train_cfg.val_interval = 9
+        build_runner(config).train()
+        for loader in ("val", "test"):
+            told = f"{loader}_dataloader.dataset: got 4 images that the model was trained on"
+            assert (told in log(tmp_path / name)) is warned
 
 
 @pytest.mark.usefixtures("briefly")

@@ -40,13 +40,8 @@ class ReportHook(Hook):
         """Thresholds of the metric go before those of the model. Scores on images that it was trained on mean nothing."""
         found = trained_images(embedded_config(checkpoint, "the checkpoint") or {}, runner.cfg)
         self._trained_on = len(found.certain)
-        for images, verb in ((found.certain, "was"), (found.possible, "may have been")):
-            if images:
-                runner.logger.warning(
-                    f"test_dataloader.dataset: got {len(images)} images that the model {verb} trained on, such as "
-                    f"{Path(images[0]).name}, expected others: their scores mean nothing. Trained on was {found.chosen}; choose "
-                    "what it has not seen"
-                )
+        for line in found.warnings("test_dataloader"):
+            runner.logger.warning(line)
         stored = checkpoint.get("meta", {}).get("thresholds")
         for metric in runner.test_evaluator.metrics:
             if isinstance(metric, LesionMetric):
