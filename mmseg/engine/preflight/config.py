@@ -45,6 +45,7 @@ def config_findings(config: Config, loaders: Sequence[str] = LOADERS) -> Iterato
     yield from _range_findings(config)
     yield from _together_findings(config)
     if "train_dataloader" in loaders:
+        yield from _runner_findings(config)
         yield from _initialiser_findings(config)
         yield from _loop_findings(config)
         yield from _average_findings(config)
@@ -52,6 +53,16 @@ def config_findings(config: Config, loaders: Sequence[str] = LOADERS) -> Iterato
         yield from _interval_findings(config)
     yield from _data_findings(config, loaders)
     yield from _normalisation_findings(config)
+
+
+def _runner_findings(config: Config) -> Iterator[Finding]:
+    """Keys for mmengine's runner that would do harm here."""
+    if config.get("activation_checkpointing") is not None:
+        yield Finding(ERROR, "activation_checkpointing", f"{config.activation_checkpointing!r:.60}", "nothing",
+                      "mmengine's way takes the gradients from a part that is given images, as the backbone is; to save memory "
+                      "set model.backbone.with_cp=True")
+    if dig(config, "auto_scale_lr.enable") and not dig(config, "auto_scale_lr.base_batch_size"):
+        yield Finding(ERROR, "auto_scale_lr.base_batch_size", "nothing", "the batch that the learning rate is for, such as 4")
 
 
 def dig(config: Any, key: str) -> Any:

@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import Registry
 from torch.utils.data import DataLoader
 
-from mmseg.engine.preflight.finding import ERROR, Finding, build_or_finding
+from mmseg.engine.preflight.finding import ERROR, WARNING, Finding, build_or_finding
 from mmseg.engine.preflight.types import describe, hints, matches
 from mmseg.registry import (
     ALL_REGISTRIES,
@@ -62,6 +62,17 @@ _OF_INITIALISERS = frozenset({"override", "name"})
 
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 
+_WITHOUT_TYPE: dict[str, frozenset[str]] = {
+    "model.test_cfg": frozenset({"mode", "crop_size", "stride", "thresholds", "flips"}),
+    "optim_wrapper.clip_grad": frozenset({"type", "max_norm", "norm_type", "error_if_nonfinite", "foreach", "clip_value"}),
+    "optim_wrapper.paramwise_cfg": frozenset({
+        "custom_keys", "bias_lr_mult", "bias_decay_mult", "norm_decay_mult", "dwconv_decay_mult", "flat_decay_mult",
+        "bypass_duplicate", "dcn_offset_lr_mult"}),
+    "env_cfg": frozenset({"cudnn_benchmark", "mp_cfg", "dist_cfg", "resource_limit"}),
+    "auto_scale_lr": frozenset({"enable", "base_batch_size"}),
+}
+"""Keys of dictionaries that name no class; most readers would pass over others without a word."""
+
 _NEEDS_DICTIONARY = frozenset({
     "data_preprocessor", "default_hooks", "env_cfg", "log_processor", "model", "optim_wrapper", "randomness", "test_cfg",
     "train_cfg", "val_cfg", "visualizer", *LOADERS,
@@ -92,6 +103,8 @@ def key_findings(config: Config) -> Iterator[Finding]:
     for where in LOADERS:
         if isinstance(config.get(where), dict):
             yield from _check_loader(config[where], where)
+    for where, known in _WITHOUT_TYPE.items():
+        yield from _check_without_type(config, where, known)
 
 
 def _check_loader(loader: dict[str, Any], where: str) -> Iterator[Finding]:
@@ -104,6 +117,19 @@ def _check_loader(loader: dict[str, Any], where: str) -> Iterator[Finding]:
             yield _wrong_type(f"{where}.{key}", value, int)
     if not isinstance(loader.get("dataset"), dict):
         yield Finding(ERROR, f"{where}.dataset", f"{loader.get('dataset')!r:.60}", "a dictionary with a type")
+
+
+def _check_without_type(config: Config, where: str, known: frozenset[str]) -> Iterator[Finding]:
+    settings: Any = config
+    for key in where.split("."):
+        settings = settings.get(key) if isinstance(settings, dict | Config) else None
+    if not isinstance(settings, dict) or (where.endswith("paramwise_cfg") and "constructor" in config.optim_wrapper):
+        return
+    for key in settings:
+        if key not in known:
+            near = nearest(key, known).removeprefix("; ")  # foreign configs may bring what their own models read
+            yield Finding(WARNING if where == "model.test_cfg" else ERROR, f"{where}.{key}", "a key that nothing reads",
+                          fix=near or f"known are {', '.join(sorted(known))}")
 
 
 def _check_value(value: Any, where: str, registry: Registry | None) -> Iterator[Finding]:

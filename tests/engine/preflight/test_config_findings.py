@@ -74,6 +74,11 @@ def test_every_shipped_config_is_clean(repo: Path) -> None:
     ("test_dataloader.dataset.size", (240, "160"), "test_dataloader.dataset.size: got (240, '160') (tuple), expected"),
     ("model.type", SDCNet, "model.type: got the class SDCNet, expected its name, 'SDCNet'"),
     ("optim_wrapper.optimizer.type", torch.optim.AdamW, "optimizer.type: got the class AdamW, expected its name, 'AdamW'"),
+    ("optim_wrapper.clip_grad.max_nrom", 1, "clip_grad.max_nrom: a key that nothing reads; did you mean 'max_norm'"),
+    ("optim_wrapper.paramwise_cfg", dict(norm_decay_mul=0), "paramwise_cfg.norm_decay_mul: a key that nothing reads"),
+    ("env_cfg.cudnn_benchmrk", True, "env_cfg.cudnn_benchmrk: a key that nothing reads; did you mean 'cudnn_benchmark'"),
+    ("auto_scale_lr", dict(enable=True), "auto_scale_lr.base_batch_size: got nothing, expected the batch"),
+    ("activation_checkpointing", "backbone", "activation_checkpointing: got 'backbone', expected nothing; mmengine's way takes"),
     ("custom_hooks", dict(type="EMAHook"), "custom_hooks: got {'type': 'EMAHook'}, expected a list"),
     ("model.backbone.init_cfg.checkpoint", None, "init_cfg.checkpoint: got None, expected a path; for random weights model."),
 ])
@@ -87,6 +92,14 @@ def test_one_mistake_is_one_error(demo_config: Path, key: str, value: Any, expec
     if key != "train_cfg":  # which then is missing for the rest, too
         assert len(found) == 1
     assert expected in found[0]
+
+
+def test_a_misspelt_key_of_test_cfg_is_a_warning(demo_config: Path) -> None:
+    """Nothing would read it; configs of other projects may bring keys of their own models."""
+    config = load_config(demo_config, {"model.test_cfg": dict(mode="whole", threshold=0.5)})
+    assert told(config, "error") == []
+    assert told(config, "warning") == [
+        "model.test_cfg.threshold: a key that nothing reads; did you mean 'thresholds'?"]
 
 
 @pytest.mark.parametrize(("key", "value", "expected"), [
