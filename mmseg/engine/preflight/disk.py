@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,22 @@ def existing(path: Path) -> Path:
     while not os.path.lexists(path) and path != path.parent:
         path = path.parent
     return path
+
+
+def _has_links(folder: Path) -> bool:
+    """Whether the file system has hard links; true where that cannot be tried."""
+    try:
+        made = tempfile.TemporaryDirectory(dir=folder, prefix=".links")
+    except OSError:  # told by folder_findings
+        return True
+    with made as trial:
+        one = Path(trial, "one")
+        one.touch()
+        try:
+            os.link(one, Path(trial, "other"))
+        except OSError:
+            return False
+    return True
 
 
 def file_system(path: Path, mounts: str | None = None) -> str:
@@ -121,6 +138,7 @@ def disk_findings(config: Config, model: nn.Module, free: int | None = None) -> 
     written = -(-most // max(1, interval))
     # A file is removed only after its successor is on the disk.
     count = written if kept < 0 else min(written, kept + 1)
+    count += 0 if _has_links(existing(work_dir)) else 2  # latest.pth is a copy then, and its successor beside it
     count += 2 if checkpoint.get("save_best") else 0
     there = [*numbered_checkpoints(work_dir).values(), *best_checkpoints(work_dir)]
     needed = count * size - sum(path.stat().st_size for path in there)

@@ -127,6 +127,20 @@ class TestDisk:
         (tmp_path / "iter_10.pth").write_bytes(b"x")  # what is there needs no room again
         assert next(disk_findings(config, model, free=count * 108 - 1)).severity == "note"
 
+    def test_copies_where_the_file_system_has_no_links(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        config = Config(dict(
+            optim_wrapper=dict(optimizer=dict(type="AdamW")), train_cfg=dict(max_iters=100), work_dir=str(tmp_path),
+            default_hooks=dict(checkpoint=dict(interval=10, max_keep_ckpts=3)),
+        ))
+
+        def refuse(*_: Any) -> None:
+            raise PermissionError(1, "Operation not permitted")
+
+        monkeypatch.setattr("os.link", refuse)
+        (found,) = disk_findings(config, torch.nn.Linear(9, 1, bias=False))
+        assert found.got.startswith("6 checkpoints")
+        assert list(tmp_path.iterdir()) == []
+
     @pytest.mark.parametrize(("hooks", "count"), [({}, 4), (None, 4), (dict(checkpoint=None), None)])
     def test_a_config_that_says_nothing_of_checkpoints(self, hooks: Any, count: int | None, tmp_path: Path) -> None:
         config = Config(dict(
