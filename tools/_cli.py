@@ -22,7 +22,7 @@ if isinstance(sys.stdout, io.TextIOWrapper):
 
 __all__ = [
     "PART_FAILED", "UserError", "add_options", "add_run_arguments", "exit_on_user_error", "hint", "home_path", "is_first_process",
-    "leave_processes", "local_processes", "make_folder", "options", "prepare_config", "work_dir",
+    "leave_processes", "local_processes", "make_folder", "options", "prepare_config", "thresholds", "work_dir",
 ]
 
 
@@ -83,6 +83,16 @@ def options(pairs: list[str] | None) -> dict[str, Any]:
         if isinstance(parsed[key], str) and " " in text:  # which mmengine takes out, of paths, too
             parsed[key] = text.strip().strip("'\"")
     return parsed
+
+
+def thresholds(text: str | None) -> float | dict[str, float] | None:
+    """Parse ``0.4`` or ``MA=0.3,HE=0.5``."""
+    try:
+        if text is None or "=" not in text:
+            return None if text is None else float(text)
+        return {name.strip(): float(value) for name, value in (pair.split("=") for pair in text.split(","))}
+    except ValueError:
+        raise UserError(f"--threshold: got {text!r}, expected a number from 0 to 1 or LESION=NUMBER,LESION=NUMBER") from None
 
 
 def leave_processes() -> None:

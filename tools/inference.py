@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from _cli import PART_FAILED, UserError, exit_on_user_error, home_path
+from _cli import PART_FAILED, UserError, exit_on_user_error, home_path, thresholds
 
 
 def parse_args() -> argparse.Namespace:
@@ -23,16 +23,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--overwrite", action="store_true", help="segment also what the same checkpoint and options have done")
     parser.add_argument("--launcher", choices=["none", "pytorch"], default="none", help="set by tools/dist_inference.sh")
     return parser.parse_args()
-
-
-def thresholds(text: str | None) -> float | dict[str, float] | None:
-    """Parse ``0.4`` or ``MA=0.3,HE=0.5``."""
-    try:
-        if text is None or "=" not in text:
-            return None if text is None else float(text)
-        return {name.strip(): float(value) for name, value in (pair.split("=") for pair in text.split(","))}
-    except ValueError:
-        raise UserError(f"--threshold: got {text!r}, expected a number from 0 to 1 or LESION=NUMBER,LESION=NUMBER") from None
 
 
 def main() -> None:

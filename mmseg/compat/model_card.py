@@ -30,7 +30,6 @@ _LIMITS = [
     "unless the metrics below say so.",
     "It knows the lesions listed here and no others, and finds them also where there is none.",
     "Probabilities are the network's own; that they are calibrated was not shown.",
-    "Thresholds are those of training (0.5 where none were tuned).",
 ]
 
 def model_card(
@@ -47,7 +46,8 @@ def model_card(
         config: name of the training configuration, where the checkpoint does not carry it.
 
     Returns:
-        ``name, version, model, training, data, input, thresholds, protocol, metrics, intervals_95, intended_use, limits, files``.
+        ``name, version, model, training, data, input, thresholds, protocol, metrics, tuned, intervals_95, intended_use, limits,
+        files``; ``tuned`` is the Dice at ``thresholds`` where that was measured, ``metrics`` are at 0.5.
     """
     meta, cfg, results = model.checkpoint_meta, model.cfg, results or {}
     details = results.get("details") or {}
@@ -72,9 +72,18 @@ def model_card(
             "(by area where it is larger, else bilinearly); probabilities are enlarged bilinearly"),
         thresholds=model.lesion_thresholds(classes),
         protocol={key: value for key, value in details.items() if isinstance(value, str | int | float)} or None,
-        metrics=results.get("metrics"), intervals_95=details.get("intervals_95"),
+        metrics=results.get("metrics"), tuned=_tuned(details, model.lesion_thresholds(classes)),
+        intervals_95=details.get("intervals_95"),
         intended_use=_USE, limits=_LIMITS, files=files or {},
     )
+
+
+def _tuned(details: Mapping[str, Any], thresholds: Mapping[str, float]) -> dict[str, float | None] | None:
+    """By lesion and mean, the Dice of a test at these very thresholds; None where it had others."""
+    tuned = details.get("tuned") or {}
+    if {name: (tuned.get(name) or {}).get("threshold") for name in thresholds} != dict(thresholds):
+        return None
+    return {name: scores.get("Dice_tuned") for name, scores in tuned.items()}
 
 
 def read_test_results(folder: str | Path) -> dict[str, Any]:
@@ -131,13 +140,15 @@ def _metrics(card: Mapping[str, Any]) -> list[str]:
     if not card["metrics"]:
         return ["Not measured for this card. `tools/export.py --metrics DIR` takes in what `tools/test.py` wrote."]
     intervals = card["intervals_95"] or {}
-    rows = []
+    tuned, rows = card["tuned"], []
     for lesion, scores in card["metrics"].items():
         cells = [_score(scores.get(score), (intervals.get(lesion) or {}).get(score)) for score in SCORES]
-        rows.append((lesion, *cells))
+        rows.append((lesion, *cells, *([_score(tuned.get(lesion), None)] if tuned else [])))
+    head = ("lesion", *SCORES, *(["Dice at the thresholds above"] if tuned else []))
     said = "95 % intervals over images in brackets" if intervals else "intervals were not measured"
-    lines = [f"Percent; {said}; n/a where a score was not measured or the lesion does not occur.", ""]
-    lines += [*_table(("lesion", *SCORES), rows), ""]
+    lines = [f"Percent, at p > 0.5 where a threshold counts; {said}; n/a where a score was not measured or the lesion does not "
+             "occur.", ""]
+    lines += [*_table(head, rows), ""]
     protocol = card["protocol"] or {}
     if card["model"]["sha256"] not in protocol.get("checkpoint", ""):
         lines += ["**Not known to be measured with this checkpoint**, but with another file (below) or program: these are "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 
 from mmseg.engine.checkpoint import OF_THE_CALL, embedded_config, read_checkpoint, write_checkpoint
 from mmseg.utils.digests import file_sha256
-from mmseg.utils.errors import UserError
+from mmseg.utils.errors import UserError, nearest
 from mmseg.utils.paths import make_folder
 
 __all__ = ["publish_checkpoint"]
@@ -20,7 +21,9 @@ _META = ("format_version", "iter", "seed", "config_name", "config_json", "classe
 """What this project writes; of another program's ``meta``, which may hold its machine, nothing else is taken over."""
 
 
-def publish_checkpoint(source: str | Path, target: str | Path, half: bool = False) -> tuple[Path, list[str]]:
+def publish_checkpoint(
+    source: str | Path, target: str | Path, half: bool = False, thresholds: float | Mapping[str, float] | None = None
+) -> tuple[Path, list[str]]:
     """Write the weights of a checkpoint to a file whose name ends in eight digits of its SHA-256, as mmsegmentation's do.
 
     Optimiser, schedule and random state stay behind: the file serves inference, testing and ``--load-from``, not ``--resume``.
@@ -31,12 +34,14 @@ def publish_checkpoint(source: str | Path, target: str | Path, half: bool = Fals
         target: such as ``weights/name.pth``, which becomes ``weights/name-<8 digits>.pth``.
         half: convolution kernels in float16; they become float32 again when they are loaded. Everything of one dimension
             (normalisation, biases) stays as it is.
+        thresholds: one for all lesions or by lesion, 0 to 1, for ``pred_sem_seg``; those not named stay as they are.
 
     Returns:
         the file, and a line for everything that was left out or changed, beside the state of the run.
 
     Raises:
-        UserError: no such checkpoint, a weight that float16 cannot hold, or the file cannot be written.
+        UserError: no such checkpoint, a weight that float16 cannot hold, a threshold that is none or names no lesion, or the file
+            cannot be written.
     """
     checkpoint, target = read_checkpoint(source), Path(target)
     if target.suffix != ".pth":
@@ -45,8 +50,13 @@ def publish_checkpoint(source: str | Path, target: str | Path, half: bool = Fals
     known: dict[str, Any] = checkpoint.get("meta") or {}
     meta = {key: known[key] for key in _META if key in known}
     lines = [f"meta.{key}: left out" for key in known if key not in _META]
+    config: dict[str, Any] = embedded_config(checkpoint, source) or {}
+    if thresholds is not None:
+        meta["thresholds"] = limits = _thresholds(known, thresholds, source)
+        if isinstance(config.get("model"), dict):  # whose own would go before them
+            config["model"]["test_cfg"] = {**(config["model"].get("test_cfg") or {}), "thresholds": list(limits.values())}
+        lines.append(f"thresholds: {', '.join(f'{name} {limit}' for name, limit in limits.items())}")
     if "config_json" in meta:
-        config: dict[str, Any] = embedded_config(checkpoint, source) or {}
         lines += [f"config.{key}: left out" for key in OF_THE_CALL if config.pop(key, None)]
         meta["config_json"] = json.dumps(_without_folders(config, "config", lines))
     draft = make_folder(target.parent, "TARGET") / f".{target.stem}.draft.pth"
@@ -55,6 +65,20 @@ def publish_checkpoint(source: str | Path, target: str | Path, half: bool = Fals
     except UserError as error:
         raise UserError(f"{target}: cannot be written: {error.__cause__ or error}; make room, or name another TARGET") from error
     return draft.replace(target.with_name(f"{target.stem}-{file_sha256(draft)[:8]}.pth")), lines
+
+
+def _thresholds(meta: Mapping[str, Any], given: float | Mapping[str, float], source: str | Path) -> dict[str, float]:
+    """By lesion, in the order of the channels: those given, else those of the checkpoint."""
+    stored: dict[str, float] = meta.get("thresholds") or {}
+    if not stored:
+        raise UserError(f"{source}: holds no thresholds to be changed: it is another program's, or has none")
+    wanted = given if isinstance(given, Mapping) else dict.fromkeys(stored, given)
+    for name, value in wanted.items():
+        if name not in stored:
+            raise UserError(f"thresholds: got {name!r}, expected one of {', '.join(stored)}{nearest(name, stored)}")
+        if not 0 <= value <= 1:
+            raise UserError(f"thresholds: got {name}={value!r}, expected a probability from 0 to 1")
+    return {**stored, **wanted}
 
 
 def _halved(name: str, tensor: torch.Tensor, source: str | Path) -> torch.Tensor:

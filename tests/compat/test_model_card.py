@@ -51,7 +51,24 @@ def test_facts(model: BaseSegmentor, speckled: Path, results: Path) -> None:
     assert card["training"]["config"] == "sdcnetplus_r18-d8_256x256_demo_synthetic"
     assert card["metrics"]["MA"]["Dice"] == 0.25
     assert card["protocol"] == dict(images=27, threshold="p > 0.5", checkpoint="a.pth, SHA-256 0")
-    assert "not a medical device" in card["limits"][0]
+    assert "not a medical device" in card["limits"][0] and card["tuned"] is None
+
+
+def test_scores_at_the_models_own_thresholds(model: BaseSegmentor, speckled: Path, results: Path) -> None:
+    """Beside those at 0.5, which are other numbers; left out where the test had other thresholds."""
+    details = json.loads((results / "details.json").read_text())
+    details["tuned"] = {lesion: dict(threshold=0.5, Dice_tuned=0.125) for lesion in LESIONS} | {"mean": dict(Dice_tuned=0.5)}
+    (results / "details.json").write_text(json.dumps(details))
+    card = model_card(model, speckled, read_test_results(results))
+    assert card["tuned"] == dict.fromkeys(LESIONS, 0.125) | {"mean": 0.5}
+    page = card_markdown(card)
+    assert "| AUPR11 | Dice at the thresholds above |" in page and "at p > 0.5 where a threshold counts" in page
+    assert "| MA | 25.00 | 25.00 (10.00 to 35.12) | 25.00 | 25.00 | 25.00 | 25.00 | 12.50 |" in page
+    assert "| mean | 25.00 | 25.00 | 25.00 | 25.00 | 25.00 | 25.00 | 50.00 |" in page
+    details["tuned"]["MA"]["threshold"] = 0.25
+    (results / "details.json").write_text(json.dumps(details))
+    card = model_card(model, speckled, read_test_results(results))
+    assert card["tuned"] is None and "thresholds above |" not in card_markdown(card)
 
 
 def test_page(model: BaseSegmentor, speckled: Path, results: Path) -> None:

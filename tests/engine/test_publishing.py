@@ -41,6 +41,35 @@ def test_half_is_half_the_size_and_nearly_the_same(speckled: Path, tmp_path: Pat
     assert 0 < difference.max() < 0.02
 
 
+def test_thresholds_that_were_chosen_afterwards(speckled: Path, tmp_path: Path) -> None:
+    """They go before those of the configuration inside, whatever that names."""
+    checkpoint = read_checkpoint(speckled)
+    config = json.loads(checkpoint["meta"]["config_json"])
+    config["model"]["test_cfg"] = dict(thresholds=[0.5, 0.5, 0.5, 0.75])
+    checkpoint["meta"] |= dict(config_json=json.dumps(config), thresholds=dict(MA=0.5, HE=0.5, EX=0.5, SE=0.75))
+    write_checkpoint(checkpoint, tmp_path / "a.pth")
+    path, lines = publish_checkpoint(tmp_path / "a.pth", tmp_path / "net.pth", thresholds={"MA": 0.25})
+    expected = dict(MA=0.25, HE=0.5, EX=0.5, SE=0.75)
+    assert read_checkpoint(path)["meta"]["thresholds"] == LesionInferencer(path, device="cpu").thresholds == expected
+    assert "thresholds: MA 0.25, HE 0.5, EX 0.5, SE 0.75" in lines
+    path, _ = publish_checkpoint(speckled, tmp_path / "net.pth", thresholds=0.125)
+    assert LesionInferencer(path, device="cpu").thresholds == dict.fromkeys(expected, 0.125)
+
+
+@pytest.mark.parametrize(("given", "told"), [
+    ({"MAA": 0.5}, "thresholds: got 'MAA', expected one of MA, HE, EX, SE; did you mean 'MA'"),
+    ({"MA": 1.5}, "thresholds: got MA=1.5, expected a probability from 0 to 1"),
+])
+def test_thresholds_that_are_none(speckled: Path, tmp_path: Path, given: dict[str, float], told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        publish_checkpoint(speckled, tmp_path / "net.pth", thresholds=given)
+    checkpoint = read_checkpoint(speckled)
+    del checkpoint["meta"]["thresholds"]
+    write_checkpoint(checkpoint, tmp_path / "a.pth")
+    with pytest.raises(UserError, match=r"a.pth: holds no thresholds to be changed"):
+        publish_checkpoint(tmp_path / "a.pth", tmp_path / "net.pth", thresholds=0.5)
+
+
 def test_it_cannot_be_resumed_from(speckled: Path, tmp_path: Path) -> None:
     path, _ = publish_checkpoint(speckled, tmp_path / "net.pth")
     checkpoint = read_checkpoint(path)
