@@ -85,7 +85,7 @@ def init_model(
         target = resolve_device(None if device is None else str(device))
         loaded = read_checkpoint(checkpoint) if checkpoint is not None else None
         settings = _settings(config, checkpoint, loaded, cfg_options or {})
-        check_config(settings, loaders=())
+        check_config(settings if config is not None else _built(settings), loaders=())
         model: Any = revert_sync_batchnorm(build_model(settings))
         model.load_report = load_weights(model, loaded["state_dict"], str(checkpoint)) if loaded is not None else None
         meta: dict[str, Any] = (loaded or {}).get("meta") or {}
@@ -114,6 +114,11 @@ def _settings(
     if loaded is not None and checkpoint is not None:
         return merge_options(checkpoint_config(loaded, checkpoint), options)
     raise ValueError("init_model: got neither config nor checkpoint, expected at least one")
+
+
+def _built(settings: Config) -> Config:
+    """What is built of a configuration inside a checkpoint: its data sets and hooks may be classes that are not here."""
+    return Config({key: settings[key] for key in ("model", "data_preprocessor") if settings.get(key) is not None})
 
 
 def _take_thresholds(model: BaseSegmentor, meta: dict[str, Any]) -> None:

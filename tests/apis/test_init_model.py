@@ -57,6 +57,19 @@ def test_one_rule_for_thresholds(
     assert (found.masks == above).mean() > 0.999, "two ways to enlarge, up to rounding"
 
 
+def test_a_data_set_that_is_not_here(speckled: Path, tmp_path: Path) -> None:
+    """As where a model is given to somebody: nothing of the data set's class, hooks or metrics is needed."""
+    checkpoint = read_checkpoint(speckled)
+    settings = json.loads(checkpoint["meta"]["config_json"])
+    for loader in ("train_dataloader", "test_dataloader"):
+        settings[loader]["dataset"] = dict(type="ClinicDataset", ward=3, size=[240, 160])
+    settings |= dict(custom_hooks=[dict(type="ClinicHook")], test_evaluator=dict(type="ClinicMetric"))
+    checkpoint["meta"]["config_json"] = json.dumps(settings)
+    write_checkpoint(checkpoint, tmp_path / "given.pth")
+    model, own = (init_model(checkpoint=path, device="cpu") for path in (tmp_path / "given.pth", speckled))
+    assert (model.working_size, model.dataset_meta) == (own.working_size, own.dataset_meta)
+
+
 def test_one_number_for_all_lesions(tuned: Path) -> None:
     assert LesionInferencer(tuned, device="cpu", thresholds=0.7).thresholds == dict.fromkeys(LESIONS, 0.7)
     with pytest.raises(UserError, match="thresholds: got 'MAA', expected one of MA, HE, EX, SE; did you mean 'MA'"):
