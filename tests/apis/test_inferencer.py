@@ -185,6 +185,15 @@ class TestResults:
         with pytest.raises(UserError, match=r"bad\.jpg"):
             next(results)
 
+    @pytest.mark.parametrize(("width", "told"), [(100, True), (130, False)])
+    def test_a_preview_is_told(
+        self, inferencer: LesionInferencer, capsys: pytest.CaptureFixture[str], width: int, told: bool
+    ) -> None:
+        """It is enlarged to the working size, 240x160 here, and nothing else would show it."""
+        inferencer(np.full((width * 2 // 3, width, 3), 90, np.uint8))
+        note = f"note: the image: has {width}x{width * 2 // 3} pixels and is enlarged to 2"
+        assert (note in capsys.readouterr().err) is told
+
     def test_of_several_pages_the_first_is_taken_and_said(
         self, inferencer: LesionInferencer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -666,6 +675,11 @@ class TestInitModel:
         assert len(several) == 2
         for sample in (one, array, several[0]):
             np.testing.assert_allclose(sample.probabilities.data.numpy(), expected, atol=1e-5)
+        sizes: list[int] = []
+        handle = model.backbone.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
+        inference_model(model, [photographs[0]] * 3)
+        handle.remove()
+        assert sizes == [1, 1, 1]  # of thirty at once nothing would have room
         assert one.pred_sem_seg.data.dtype == torch.uint8
         assert one.pred_sem_seg.data.shape == (1, *expected.shape[1:])
 
