@@ -13,7 +13,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Segment photographs with an ONNX file written by tools/export.py.")
     parser.add_argument("model", help="such as model.onnx, with the preprocessing inside")
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
-    parser.add_argument("--out-dir", type=Path, default=Path("output_img"))
+    parser.add_argument("--out-dir", type=Path, default=Path("output_onnx"))
     args = parser.parse_args()
     import cv2
     import numpy as np

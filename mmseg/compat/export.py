@@ -77,11 +77,13 @@ def export_model(
         ONNX, ``opset``.
 
     Raises:
-        UserError: packages are missing, the model cannot be exported, the folder cannot be written, or an exported graph
-            does not say what the model says; then no file of that format is left.
+        UserError: packages are missing, the model is not on the CPU or cannot be exported, the folder cannot be written, or an
+            exported graph does not say what the model says; then no file of that format is left.
     """
     check_packages(formats)
     _check_opset(opset, formats)
+    if (device := next(model.parameters()).device.type) != "cpu":
+        raise UserError(f"export: got a model on {device}, expected one on the CPU: init_model(..., device='cpu')")
     out_dir = make_folder(out_dir, "out_dir (--out-dir)")
     network = ExportNetwork(model, preprocessing)
     about = metadata(model, preprocessing)

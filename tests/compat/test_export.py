@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import runpy
 import subprocess
@@ -251,6 +252,8 @@ class TestMistakes:
     def test_formats_opset_and_packages(self, model: BaseSegmentor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(UserError, match="format: got 'tflite', expected onnx or torch"):
             check_packages(["onnx", "tflite"])
+        with pytest.raises(UserError, match=r"export: got a model on meta, expected one on the CPU: init_model\(\.\.\., device="):
+            export_model(copy.deepcopy(model).to("meta"), tmp_path, "x", ["torch"])
         with pytest.raises(UserError, match="opset: got 17, expected 18 to"):
             export_model(model, tmp_path, "x", opset=17)
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "onnxscript" else object())
