@@ -80,13 +80,14 @@ def main() -> None:
                 config.default_hooks.checkpoint.save_best = None
         if args.resume not in (None, "auto") and args.load_from:
             raise UserError("got --resume CKPT and --load-from CKPT, expected one of them: a resumed run has its own weights")
-        config.resume = args.resume is not None or config.get("resume", False)
+        asked = config.get("resume", False)
+        config.resume = args.resume is not None or asked
         start = args.load_from or config.get("load_from")
-        if args.resume == "auto" and start:  # a fine-tuning run: go on where it stopped, or begin with the weights
+        if args.resume == "auto" and start:  # a fine-tuning run: go on where it stopped, or begin as the config says
             from mmseg.engine.resuming import resume_candidates
 
-            config.resume = bool(resume_candidates(config.work_dir))
-            start = None if config.resume else start
+            found = bool(resume_candidates(config.work_dir))
+            config.resume, start = found or asked, None if found else start
         config.load_from = args.resume if args.resume not in (None, "auto") else start
         config.randomness = {
             **(config.get("randomness") or {}), **({} if args.seed is None else {"seed": args.seed}),
@@ -120,10 +121,16 @@ def main() -> None:
         runner = build_runner(config)
         if earlier:
             runner.register_hook(ReplaceRunHook())
-        runner.train()
+        stopped = None
+        try:
+            runner.train()
+        except SystemExit as stop:  # by a signal, of which all processes know
+            stopped = stop.code
         first, work_dir, log_dir = runner.rank == 0, Path(runner.work_dir), runner.log_dir
         del runner
         leave_processes()
+        if stopped is not None:
+            sys.exit(stopped)
         if first:
             drawn = f"curves      {work_dir / CURVES}\n" if (work_dir / CURVES).is_file() else ""
             print(f"\ncheckpoint  {work_dir / LATEST}\n{drawn}log         {log_dir}")

@@ -252,17 +252,34 @@ def test_dist_train_runs_to_the_end(repo: Path, run_config: MakeConfig, tmp_path
 
 
 THREADS = """
-import os, runpy, sys
+import os, runpy, signal, sys
 sys.path.insert(0, "tools")
-runpy.run_path("tools/train.py", run_name="__main__")
-print("left:", *(open(f"/proc/self/task/{task}/comm").read().strip() for task in os.listdir("/proc/self/task")))
+from mmengine.hooks import Hook
+from mmseg.registry import HOOKS
+
+@HOOKS.register_module()
+class PreemptHook(Hook):
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+code = 0
+try:
+    runpy.run_path("tools/train.py", run_name="__main__")
+except SystemExit as end:
+    code = end.code
+print("left:", code, *(open(f"/proc/self/task/{task}/comm").read().strip() for task in os.listdir("/proc/self/task")))
 """
 
 
+@pytest.mark.parametrize(("hooks", "code"), [([], 0), ([dict(type="PreemptHook")], 143)])
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the names of native threads are under /proc, on Linux")
-def test_no_thread_of_gloo_outlives_the_run(repo: Path, run_config: MakeConfig, tmp_path: Path) -> None:
+def test_no_thread_of_gloo_outlives_the_run(
+    repo: Path, run_config: MakeConfig, tmp_path: Path, hooks: list[dict[str, Any]], code: int
+) -> None:
     """One that frees a tensor while the interpreter ends would abort the process, whose run had ended well."""
-    run_config(tmp_path / "w", train_cfg__max_iters=1, param_scheduler=[]).dump(tmp_path / "tiny.py")
+    config = run_config(tmp_path / "w", train_cfg__max_iters=2, param_scheduler=[])
+    config.custom_hooks = hooks
+    config.dump(tmp_path / "tiny.py")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -272,8 +289,9 @@ def test_no_thread_of_gloo_outlives_the_run(repo: Path, run_config: MakeConfig, 
         cwd=repo, env=os.environ | job, capture_output=True, text=True, timeout=300,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "checkpoint  " in done.stdout
-    assert "gloo" not in done.stdout.splitlines()[-1]
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith(f"left: {code} ") and "gloo" not in last, done.stdout[-2000:]
+    assert ("checkpoint  " in done.stdout) is (code == 0)
 
 
 @pytest.mark.slow

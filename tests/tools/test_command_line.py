@@ -271,6 +271,17 @@ class TestArguments:
         config = seen(*arguments)
         assert (config.resume, config.load_from) == (True, None)
 
+    def test_auto_resume_of_a_config_that_resumes(self, seen: Callable[..., Config], tmp_path: Path) -> None:
+        """As resume_from of mmsegmentation 0.x is translated: with nothing in the work_dir, the file's state is gone on from."""
+        weights = tmp_path / "x.pth"
+        weights.touch()
+        arguments = ["--work-dir", tmp_path / "w", "--auto-resume", "--cfg-options", "resume=True", f"load_from={weights}"]
+        config = seen(*arguments)
+        assert (config.resume, config.load_from) == (True, str(weights))
+        (tmp_path / "w").mkdir()
+        (tmp_path / "w/latest.pth").touch()
+        assert seen(*arguments).load_from is None
+
     def test_an_earlier_run_is_not_replaced_unasked(
         self, seen: Callable[..., Config], call: Call, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
         monkeypatch: pytest.MonkeyPatch,
@@ -294,7 +305,8 @@ class TestArguments:
         hooks: list[Any] = []
         kept: list[bool] = []
         runner = SimpleNamespace(
-            train=lambda: None, register_hook=hooks.append, rank=1, work_dir=tmp_path, keep_config=lambda: kept.append(True))
+            train=lambda: None, register_hook=hooks.append, rank=1, work_dir=tmp_path, log_dir=tmp_path,
+            keep_config=lambda: kept.append(True))
         monkeypatch.setattr("mmseg.apis.build_runner", lambda config: runner)
         assert call("train.py", tiny, "--work-dir", tmp_path, "--overwrite") == 0
         assert len(list(tmp_path.glob("*.pth"))) == 4
@@ -667,7 +679,7 @@ def test_a_launcher_that_did_not_start_the_process_is_told(
 def test_a_checkpoint_is_made_ready_to_be_given(
     call: Call, home: Path, speckled: Path, tiny_data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert call("publish_model.py", speckled, home / "x.pth", "--half") == 0
+    assert call("publish_model.py", speckled, home / "x.pth", "--half", "--threshold", "MA=0.25") == 0
     (published,) = home.glob("x-*.pth")
     assert str(published) in capsys.readouterr().out
     photograph = next((tiny_data / "images/test").iterdir())
