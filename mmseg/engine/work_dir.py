@@ -88,5 +88,5 @@ def sole_writer(folder: str | Path) -> Iterator[None]:
             stack.enter_context(hold(Path(folder, RUNNING), wait=False))
         except BlockingIOError:
             raise UserError(f"{folder}: another training is writing there; wait until it ends, or name another work_dir "
-                            "(--work-dir)") from None
+                            f"(--work-dir). If its machine has died, remove {Path(folder, RUNNING)}") from None
         yield
