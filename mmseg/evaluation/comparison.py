@@ -38,8 +38,8 @@ def compare_tests(first: str | Path, second: str | Path, samples: int = 2000, se
     Returns:
         by score and lesion (and ``mean``): ``first``, ``second``, ``difference``, ``interval`` (95 %, low and high), and
         ``better``, the share of draws in which the second is higher, a draw that ties being half a one; 0 to 1. None where there
-        is no score, and for AP and AUPR11 where only one of the tests is of masks; the last two are None where a lesion occurs
-        in one image only.
+        is no score, and for AP and AUPR11 where only one of the tests is of masks or of 8 bits; the last two are None where a
+        lesion occurs in one image only.
 
     Raises:
         UserError: a folder lacks a file, the two are not of the same images and truth, or a number is out of its range.
@@ -61,7 +61,7 @@ def compare_tests(first: str | Path, second: str | Path, samples: int = 2000, se
             one, other = (test["scores"][name][score] for test in tests)
             differences = drawn[1][score][:, c] - drawn[0][score][:, c]
             known = differences[~np.isnan(differences)]
-            unlike = score in ("AP", "AUPR11") and tests[0]["masks"] != tests[1]["masks"]
+            unlike = score in ("AP", "AUPR11") and any(tests[0][key] != tests[1][key] for key in ("masks", "quantised"))
             result[score][name] = None if one is None or other is None or unlike else dict(
                 first=one, second=other, difference=other - one, interval=percentiles(differences),
                 better=float(np.mean((known > 0) + 0.5 * (known == 0))) if len(known) else None)
