@@ -16,10 +16,7 @@ def draw_curves(records: list[dict[str, float]], path: Path) -> None:
             named ``lesion/m<metric>``, or ``aAcc`` and ``m<Metric>`` as :class:`mmseg.evaluation.IoUMetric` has them.
         path: of the picture; nothing is written where no record holds any of these.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
+    from matplotlib.figure import Figure  # without pyplot, whose backend may be a notebook's
 
     records = sorted(records, key=lambda record: record["step"])
     names = {name for record in records for name in record}
@@ -32,8 +29,8 @@ def draw_curves(records: list[dict[str, float]], path: Path) -> None:
     shown = {title: group for title, group in groups.items() if names & set(group)}
     if not shown:
         return
-    figure, axes = plt.subplots(1, len(shown), figsize=(5.2 * len(shown), 4.6), squeeze=False, layout="constrained")
-    for axis, (title, group) in zip(axes[0], shown.items(), strict=True):
+    figure = Figure(figsize=(5.2 * len(shown), 4.6), layout="constrained")
+    for axis, (title, group) in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown.items(), strict=True):
         for name in group:
             points = [(record["step"], record[name]) for record in records if name in record]
             axis.plot(*zip(*points, strict=True), label=name)
@@ -42,4 +39,3 @@ def draw_curves(records: list[dict[str, float]], path: Path) -> None:
         if len(group) > 1:
             axis.legend(fontsize=7, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.16))
     figure.savefig(path, dpi=110)
-    plt.close(figure)
