@@ -16,13 +16,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a check
 
 from mmseg.utils.errors import UserError, exit_on_user_error
 from mmseg.utils.paths import home_path, make_folder
+from mmseg.version import NOTICE
 
 if isinstance(sys.stdout, io.TextIOWrapper):
     sys.stdout.reconfigure(errors="backslashreplace")  # a file name that cannot be shown stops no work
 
 __all__ = [
-    "PART_FAILED", "UserError", "add_options", "add_run_arguments", "exit_on_user_error", "hint", "home_path", "is_first_process",
-    "leave_processes", "local_processes", "make_folder", "options", "prepare_config", "thresholds", "work_dir",
+    "NOTICE", "PART_FAILED", "UserError", "add_options", "add_run_arguments", "exit_on_user_error", "hint", "home_path",
+    "is_first_process", "leave_processes", "local_processes", "make_folder", "options", "prepare_config", "thresholds",
+    "work_dir",
 ]
 
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from _cli import PART_FAILED, UserError, exit_on_user_error, home_path, thresholds
+from _cli import NOTICE, PART_FAILED, UserError, exit_on_user_error, home_path, thresholds
 
 
 def parse_args() -> argparse.Namespace:
@@ -64,7 +64,7 @@ def main() -> None:
         print("\n  ".join(["these could not be read:", *outcome.failed]), file=sys.stderr)
     before = f", {outcome.kept} of them before" if outcome.kept else ""
     print(f"{outcome.segmented + outcome.kept} of {len(files)} photographs segmented{before}; results in {out_dir}"
-          + (f", numbers of all in {table}" if table else ""))
+          + (f", numbers of all in {table}" if table else "") + f" ({NOTICE})")
     sys.exit((PART_FAILED if launched else 1) if outcome.failed else 0)
 
 

@@ -18,6 +18,7 @@ from mmseg.apis.inferencer import Segmentation
 from mmseg.structures import retina_mask
 from mmseg.utils.errors import UserError
 from mmseg.utils.whole_files import UNFINISHED, whole_file
+from mmseg.version import NOTICE
 from mmseg.visualization import draw_overlay, write_picture
 
 __all__ = ["foreign_files", "is_complete", "photograph_of", "result_paths", "summarise", "write_results", "write_table"]
@@ -167,6 +168,7 @@ def write_results(
             classes=list(found.classes),
             checkpoint=checkpoint,
             made_from=made_from,
+            notice=NOTICE,
         )
         text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
         (part / f"{name}.json").write_bytes(text.encode("utf-8", "backslashreplace"))  # JSON's own escape of what is no character

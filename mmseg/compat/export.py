@@ -19,7 +19,7 @@ from mmseg.compat.export_network import ExportNetwork, trace
 from mmseg.models.segmentors.base import BaseSegmentor
 from mmseg.utils.errors import UserError
 from mmseg.utils.paths import make_folder
-from mmseg.version import __version__
+from mmseg.version import NOTICE, __version__
 
 __all__ = ["FORMATS", "OPSET", "check_packages", "export_model"]
 
@@ -131,7 +131,7 @@ def metadata(model: BaseSegmentor, preprocessing: bool) -> dict[str, Any]:
         thresholds=model.lesion_thresholds(classes),
         size=None if model.working_size is None else list(model.working_size),
         preprocessing="inside" if preprocessing else "image = (RGB - mean) / std",
-        mean=mean, std=std, version=__version__, notice="research use, not a medical device",
+        mean=mean, std=std, version=__version__, notice=NOTICE,
     )
 
 

@@ -104,7 +104,7 @@ class TestResults:
     def test_numbers(self, written: Path, photographs: list[Path], speckled: Path) -> None:
         for photograph in photographs:
             report = json.loads((written / f"{photograph.stem}.json").read_text())
-            assert set(report) == {"image", "size", "lesions", "thresholds", "classes", "checkpoint", "made_from"}
+            assert set(report) == {"image", "size", "lesions", "thresholds", "classes", "checkpoint", "made_from", "notice"}
             image = read_image(photograph)
             assert report["image"] == str(photograph)
             assert report["size"] == [image.shape[1], image.shape[0]]
