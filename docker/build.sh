@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Build the image: bash docker/build.sh [gpu|cpu]
-# ENGINE=podman for another engine; PLATFORM=linux/amd64 for servers, where this machine has another processor. BASE_IMAGE, APT_MIRROR, PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS and the proxies are passed on where set.
+# ENGINE=podman for another engine; PLATFORM=linux/amd64 for servers, where this machine has another processor. BASE_IMAGE, APT_MIRROR, PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS, PIP_DEFAULT_TIMEOUT, PIP_RETRIES and the proxies are passed on where set.
 set -euo pipefail
 CDPATH='' cd -- "$(dirname "$0")/.."
 target=${1:-gpu}
@@ -12,7 +12,7 @@ esac
 version=$(sed -n 's/__version__ = "\(.*\)"/\1/p' mmseg/version.py)
 arguments=()
 [ -z "${PLATFORM:-}" ] || arguments+=(--platform "$PLATFORM")
-for name in BASE_IMAGE APT_MIRROR PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_FIND_LINKS \
+for name in BASE_IMAGE APT_MIRROR PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_FIND_LINKS PIP_DEFAULT_TIMEOUT PIP_RETRIES \
         http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY; do
     [ -z "${!name:-}" ] || arguments+=(--build-arg "$name=${!name}")
 done

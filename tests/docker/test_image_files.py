@@ -111,6 +111,8 @@ def test_build_and_save_by_a_stand_in(tmp_path: Path) -> None:
     assert run(str(ROOT / "docker/save.sh"), "gpu").returncode == 0
     assert (tmp_path / "sdcnet.tar").read_text() == "image\n"
     assert subprocess.run(["sha256sum", "-c", "sdcnet.tar.sha256"], cwd=tmp_path, check=False).returncode == 0
+    assert run(str(ROOT / "docker/save.sh"), "cpu").returncode == 0  # beside the other, not over it
+    assert sorted(path.name for path in tmp_path.glob("sdcnet*.tar")) == ["sdcnet-cpu.tar", "sdcnet.tar"]
     (tmp_path / "docker").mkdir()
     assert run(str(ROOT / "docker/save.sh"), "gpu", "docker/x.tar", CDPATH=str(tmp_path / "elsewhere")).returncode == 0
     assert (tmp_path / "docker/x.tar.sha256").is_file()
