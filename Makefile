@@ -11,9 +11,9 @@ setup: $(VENV)/.complete
 
 # The stamp is written last, so that an interrupted installation is done again.
 $(VENV)/.complete: requirements/runtime.txt requirements/tests.txt requirements/constraints.txt
-	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(not (3, 11) <= v < (3, 15) and f"error: got Python {v[0]}.{v[1]}, expected 3.11 to 3.14; name one by make PYTHON=python3.11")'
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(not (3, 11, 0, "final") <= v < (3, 15) and f"error: got Python {sys.version.split()[0]}, expected 3.11 to 3.14; name one by make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
-	@$(PY) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"error: $(VENV) was made by Python {v[0]}.{v[1]}; remove it by rm -rf $(VENV)")'
+	@$(PY) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11, 0, "final") and f"error: $(VENV) was made by Python {sys.version.split()[0]}; remove it by rm -rf $(VENV)")'
 	@echo "downloading and installing: this takes minutes"
 	$(PY) -m pip install --disable-pip-version-check --progress-bar on -c requirements/constraints.txt -r requirements/runtime.txt -r requirements/tests.txt
 	@touch $@

@@ -27,8 +27,6 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="threads (default: %(default)s)")
     options = parser.parse_args(arguments)
 
-    from mmseg.datasets.synthetic import make_dataset
-
     began = time.monotonic()
 
     def progress(done: int, total: int) -> None:
@@ -38,6 +36,8 @@ def main(arguments: list[str] | None = None) -> None:
         print(line, end="\n" if done == total else "", file=sys.stderr, flush=True)
 
     with exit_on_user_error():
+        from mmseg.datasets.synthetic import make_dataset
+
         size = (options.size[0], options.size[1])
         made = make_dataset(options.out, options.train, options.test, size, options.seed, options.workers, progress)
         print(f"{'wrote' if made else 'already complete, left alone:'} {options.out.absolute()}")
