@@ -147,14 +147,14 @@ def build_model(config: Config) -> BaseSegmentor:
 
 def _dataset_meta(meta: dict[str, Any], config: Config) -> dict[str, Any]:
     """Classes and palette: the checkpoint's (under old names, too), else those of the configuration's data set."""
-    meta = {**meta, **{name.lower(): meta[name] for name in ("CLASSES", "PALETTE") if meta.get(name)}}
+    meta = {**meta, **{name.lower(): meta[name] for name in ("CLASSES", "PALETTE") if meta.get(name) is not None}}
     if "classes" not in meta or "palette" not in meta:
         meta = dataset_metainfo(config)
         own = (trained_leaf(config).settings.get("metainfo") or {}).get("palette")
         if own is None and len(meta["palette"]) != len(meta["classes"]):
             meta = {**meta, "palette": drawn_palette(len(meta["classes"]))}  # as the data set gives it to itself
     try:
-        classes, palette = tuple(meta["classes"]), [tuple(colour) for colour in meta["palette"]]
+        classes, palette = tuple(meta["classes"]), [tuple(int(value) for value in colour) for colour in meta["palette"]]
         sound = all(isinstance(name, str) and re.fullmatch(r"[^\x00-\x1f]{1,64}", name) for name in classes)
         sound &= all(len(colour) == 3 and all(0 <= value <= 255 for value in colour) for colour in palette)
     except (TypeError, ValueError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from mmseg.utils.errors import UserError
 
 __all__ = [
     "data_preprocessor_of", "dataset_is_known", "dataset_metainfo", "ignored_pipeline", "input_differences", "model_settings",
-    "trained_leaf", "trains_on_lesions", "working_size",
+    "reordered_classes", "trained_leaf", "trains_on_lesions", "working_size",
 ]
 
 _MOST_PIXELS = 2**27
@@ -118,6 +119,22 @@ def _thresholds(config: Any) -> float | list[float] | None:
     settings = settings.get("test_cfg") if isinstance(settings, dict) else None
     limits = settings.get("thresholds", 0.5) if isinstance(settings, dict) else 0.5
     return limits[0] if isinstance(limits, (list, tuple)) and len(set(limits)) == 1 else limits
+
+
+def reordered_classes(config: Config, meta: Mapping[str, Any]) -> tuple[list[str], list[str]] | None:
+    """Classes of a checkpoint and of a configuration's data set that are the same in another order; a background is left out.
+
+    Args:
+        config: whose data the model is used on.
+        meta: of the checkpoint, of this project, of mmsegmentation 0.x (``CLASSES``) or 1.x (``dataset_meta``).
+    """
+    of_1x = meta.get("dataset_meta")
+    named = [meta.get("classes"), meta.get("CLASSES"), of_1x.get("classes") if isinstance(of_1x, dict) else None]
+    theirs = next(([str(name) for name in names] for names in named if isinstance(names, (list, tuple)) and names), [])
+    theirs, ours = (
+        [name for name in names if name.lower() not in ("bg", "background")]
+        for names in (theirs, map(str, dataset_metainfo(config)["classes"])))
+    return (theirs, ours) if theirs != ours and sorted(theirs) == sorted(ours) else None
 
 
 def working_size(config: Config) -> tuple[int, int] | None:

@@ -34,6 +34,7 @@ from mmseg.engine.agreement import COLLECTIVE_TIMEOUT, agree, check_same, wait_a
 from mmseg.engine.checkpoint import FORMAT_VERSION, OF_THE_CALL, embedded_config, read_checkpoint, write_checkpoint
 from mmseg.engine.compiling import compile_network
 from mmseg.engine.config import config_json
+from mmseg.engine.dataset_info import reordered_classes
 from mmseg.engine.hooks import BatchSeedHook, NonFiniteGuardHook, ReplaceRunHook, ResumeRandomStateHook, RuntimeInfoHook
 from mmseg.engine.log_window import capture_log_window, restore_log_window
 from mmseg.engine.random_state import capture_random_state
@@ -275,10 +276,19 @@ class LesionRunner(Runner):
     def load_checkpoint(self, filename: str, map_location: Any = "cpu", strict: bool = True, **_: Any) -> dict[str, Any]:
         """Load weights; see :func:`load_weights`."""
         checkpoint = read_checkpoint(filename, map_location)
+        if found := reordered_classes(self.cfg, checkpoint.get("meta") or {}):
+            self._tell_of_other_order(filename, *found)
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
         load_weights(self.bare_model, checkpoint["state_dict"], filename, strict)
         self.logger.info(f"weights loaded from {filename}")
         return checkpoint
+
+    def _tell_of_other_order(self, filename: str, theirs: list[str], ours: list[str]) -> None:
+        """Raise a UserError where channels would be scored as other lesions; a training may go on and learn."""
+        what = f"{filename}: got channels in the order {', '.join(theirs)}, expected {', '.join(ours)} as in the data set"
+        if not isinstance(self._train_loop, BaseLoop):
+            raise UserError(f"{what}; score its probabilities in that order by tools/test.py --predictions (docs/migration.md)")
+        self.logger.warning(f"{what}: each classifier begins with the weights of another lesion")
 
     def resume(self, filename: str, *_: Any, **__: Any) -> None:
         """Continue a run: weights, optimiser, schedules, iteration, sampler position, random state and logged means.

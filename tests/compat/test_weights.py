@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 
@@ -82,6 +83,15 @@ class TestISDNet:
         torch.testing.assert_close(sample.probabilities.data.sum(0), torch.ones(96, 128))
         assert torch.equal(sample.pred_sem_seg.data[0].long(), sample.probabilities.data.argmax(0))
 
+    def test_colours_that_were_drawn(self, authors: dict[str, Tensor], tmp_path: Path) -> None:
+        """0.x stores those of a CustomDataset without a palette as an array."""
+        palette = np.random.RandomState(42).randint(0, 255, (7, 3))
+        meta = dict(CLASSES=tuple("abcdefg"), PALETTE=palette)
+        torch.save(dict(meta=meta, state_dict=authors), tmp_path / "drawn.pth")
+        model = init_model(CONFIG, tmp_path / "drawn.pth", "cpu")
+        assert model.dataset_meta["palette"] == [tuple(colour) for colour in palette.tolist()]
+        json.dumps(model.dataset_meta)
+
     def test_the_config_has_the_authors_values(self, model: nn.Module) -> None:
         config = model.cfg
         assert config.optim_wrapper.optimizer == dict(type="SGD", lr=0.01, momentum=0.9, weight_decay=0.0005)
@@ -115,6 +125,12 @@ def small() -> nn.Module:
     register_all_modules()
     head = dict(type="FCNHead", in_channels=512, channels=8, num_convs=1, num_classes=4, multi_label=True)
     return MODELS.build(dict(type="EncoderDecoder", backbone=dict(type="ResNet", depth=18), decode_head=head))
+
+
+def test_names_with_the_background_of_a_sigmoid_network(small: nn.Module) -> None:
+    """As M2MRF's and HRDecoder's checkpoints have them: five names, four channels."""
+    info = dict(classes=("bg", "EX", "HE", "SE", "MA"), palette=[(i, i, i) for i in range(5)])
+    assert small.shown_classes(info) == (("EX", "HE", "SE", "MA"), [(i, i, i) for i in range(1, 5)])
 
 
 def of_backbone(model: nn.Module) -> dict[str, Tensor]:

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from comparing import log
 from mmengine.config import Config
 from releases import write_ddr, write_fgadr
 
-from mmseg.apis import build_runner, init_model
+from mmseg.apis import build_runner, build_tester, init_model
 from mmseg.apis.statistics import training_statistics
 from mmseg.engine import load_config
 from mmseg.engine.checkpoint import read_checkpoint
@@ -117,6 +119,24 @@ class TestAnotherDataSet:
         assert json.loads((tmp_path / "out/details.json").read_text())["images"] == 2
         assert "normalisation: got mean=[81.205, 50.636, 21.216], std=[76.252, 48.798, 21.625] from the config" in written
         assert "data_preprocessor.mean=[116.513,56.437,16.309] data_preprocessor.std=[80.206,41.232,13.293]" in written
+
+    @pytest.mark.parametrize("named", [
+        dict(CLASSES=("bg", "EX", "HE", "SE", "MA")), dict(dataset_meta=dict(classes=["EX", "HE", "SE", "MA"])),
+    ])
+    def test_channels_in_another_order(
+        self, named: dict[str, Any], trained: Path, run_config: Callable[..., Config], tmp_path: Path
+    ) -> None:
+        """Strictly loaded, M2MRF's EX would be scored as MA. A training may begin with such weights, and says so."""
+        checkpoint = read_checkpoint(trained)
+        meta = {key: value for key, value in checkpoint["meta"].items() if key not in ("classes", "palette")} | named
+        torch.save({**checkpoint, "meta": meta}, tmp_path / "theirs.pth")
+        config = Config(json.loads(checkpoint["meta"]["config_json"]))
+        with pytest.raises(UserError, match="got channels in the order EX, HE, SE, MA, expected MA, HE, EX, SE as in the data"):
+            build_tester(config, tmp_path / "theirs.pth", tmp_path / "out").test()
+        config = run_config(tmp_path / "w")
+        config.load_from = str(tmp_path / "theirs.pth")
+        build_runner(config).train()
+        assert "each classifier begins with the weights of another lesion" in log(tmp_path / "w")
 
     def test_where_the_model_has_its_own_preprocessor_and_another_size(self, tiny_data: Path, trained: Path) -> None:
         """The model's own counts; a warning that looks elsewhere is silenced by its own advice."""
