@@ -6,10 +6,11 @@ import copy
 from typing import Any
 
 from mmseg.compat.notes import Notes
-from mmseg.utils.paths import home_as_written, home_path
+from mmseg.utils.paths import find_weights, home_as_written, home_path
 
-__all__ = ["find_weights", "upgrade_model"]
+__all__ = ["upgrade_model"]
 
+_SHALLOW = "STDCNet813M_73.91.tar"
 _TEST_KEYS = ("mode", "crop_size", "stride", "thresholds", "flips")
 
 
@@ -30,29 +31,13 @@ def upgrade_model(old: dict[str, Any], notes: Notes) -> dict[str, Any]:
     if "pretrained" in model:
         _move_pretrained(model, notes)
     _look_at_home(model, "model", notes)
+    _name_shallow_weights(model, notes)
     _upgrade_losses(model, "model", notes)
     if model.get("test_cfg"):
         for key in [key for key in model["test_cfg"] if key not in _TEST_KEYS]:
             del model["test_cfg"][key]
             notes.dropped(f"test_cfg.{key}", "no segmentor here takes it")
     return dict(model=model)
-
-
-def find_weights(source: str) -> str:
-    """Where pretrained weights are looked for: the name behind ``open-mmlab://``, or of a URL, in ``$SDCNET_HOME/model``.
-
-    Args:
-        source: such as 'open-mmlab://resnet18_v1c'; a path stays what it is.
-
-    Returns:
-        a path; of the names ``resnet18_v1c.pth`` and ``resnet18_v1c-<digest>.pth`` the one that is there.
-    """
-    if "://" not in source:
-        return source
-    stem = source.rpartition("/")[2].removesuffix(".pth")
-    folder = home_path("model")
-    found = [path.name for path in (folder / f"{stem}.pth", *sorted(folder.glob(f"{stem}-*.pth"))) if path.is_file()]
-    return f"{home_as_written()}/model/{found[0] if found else stem + '.pth'}"
 
 
 def _move_pretrained(model: dict[str, Any], notes: Notes) -> None:
@@ -79,6 +64,15 @@ def _look_at_home(part: Any, where: str, notes: Notes) -> None:
             notes.became(f"{where}.checkpoint={value!r}", f"{part[key]} ({state})")
         else:
             _look_at_home(value, f"{where}.{key}", notes)
+
+
+def _name_shallow_weights(model: dict[str, Any], notes: Notes) -> None:
+    """ISDNet's own code names the first weights of the shallow branch, which its configs do not."""
+    heads = model.get("decode_head")
+    for head in heads if isinstance(heads, list | tuple) else (heads,):
+        if isinstance(head, dict) and head.get("type") == "ISDHead" and "shallow_init_cfg" not in head:
+            head["shallow_init_cfg"] = dict(type="Pretrained", checkpoint=f"{home_as_written()}/model/{_SHALLOW}")
+            notes.became("the file of weights in ISDHead's own code", f"shallow_init_cfg ($SDCNET_HOME/model/{_SHALLOW})")
 
 
 def _upgrade_losses(part: Any, where: str, notes: Notes) -> None:

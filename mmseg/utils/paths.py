@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mmseg.utils.errors import UserError
 
-__all__ = ["home", "home_as_written", "home_path", "make_folder"]
+__all__ = ["find_weights", "home", "home_as_written", "home_path", "make_folder"]
 
 
 def home() -> Path:
@@ -28,6 +28,23 @@ def home_as_written() -> str:
 def home_path(*parts: str) -> Path:
     """A path below :func:`home`, such as ``home_path('model', 'latest.pth')``."""
     return home().joinpath(*parts)
+
+
+def find_weights(source: str) -> str:
+    """Where pretrained weights are looked for: the name behind ``open-mmlab://``, or of a URL, in ``$SDCNET_HOME/model``.
+
+    Args:
+        source: such as 'open-mmlab://resnet18_v1c'; a path stays what it is.
+
+    Returns:
+        a path; of the names ``resnet18_v1c.pth`` and ``resnet18_v1c-<digest>.pth`` the one that is there.
+    """
+    if "://" not in source:
+        return source
+    stem = source.rpartition("/")[2].removesuffix(".pth")
+    folder = home_path("model")
+    found = [path.name for path in (folder / f"{stem}.pth", *sorted(folder.glob(f"{stem}-*.pth"))) if path.is_file()]
+    return f"{home_as_written()}/model/{found[0] if found else stem + '.pth'}"
 
 
 def make_folder(path: str | Path, option: str) -> Path:

@@ -152,6 +152,18 @@ def test_a_segmentor_hands_pretrained_to_its_backbone(tmp_path: Path, log: list)
     assert loaded_keys(model.backbone, state) == set(state)
 
 
+def test_an_address_is_looked_for_at_home(tmp_path: Path, log: list, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As mmsegmentation's configs of models have it; nothing is downloaded."""
+    monkeypatch.setenv("SDCNET_HOME", str(tmp_path))
+    (tmp_path / "model").mkdir()
+    state = filled(ResNet(**{key: value for key, value in fcn_cfg()["backbone"].items() if key != "type"}))
+    torch.save(state, tmp_path / "model/resnet18_v1c-b5776b93.pth")
+    with DefaultScope.overwrite_default_scope("mmseg"):
+        model = build(fcn_cfg(pretrained="open-mmlab://resnet18_v1c"))
+    model.init_weights()
+    assert loaded_keys(model.backbone, state) == set(state)
+
+
 def test_a_list_of_initialisers_keeps_the_others(tmp_path: Path, log: list) -> None:
     torch.save({"conv1.weight": torch.full((8, 3, 7, 7), 2.0)}, tmp_path / "stem.pth")
     model = ResNet(18, **SMALL, init_cfg=[{"type": "Constant", "val": 0.25, "layer": "Conv2d"},

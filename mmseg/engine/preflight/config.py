@@ -17,6 +17,7 @@ from mmseg.engine.preflight.finding import ERROR, NOTE, WARNING, Finding
 from mmseg.engine.preflight.keys import LOADERS, key_findings
 from mmseg.engine.preflight.types import matches
 from mmseg.registry import HOOKS, LOOPS, PARAM_SCHEDULERS, find_class, find_subclass
+from mmseg.utils.paths import find_weights
 
 __all__ = ["config_findings", "dig", "pretrained_findings"]
 
@@ -268,7 +269,7 @@ def pretrained_findings(config: Config) -> Iterator[Finding]:
     if (config.get("resume") and start is None) or not isinstance(config.get("model"), dict):
         return
     for where, path in _initialisers(config.model, "model"):
-        if isinstance(path, (str, Path)) and not Path(path).is_file():
+        if isinstance(path, (str, Path)) and not (path := Path(find_weights(str(path)))).is_file():
             yield Finding(
                 WARNING, where, f"{path}, which is no file", "pretrained weights",
                 "put the file there (nothing is downloaded); training would start from scratch",
@@ -288,6 +289,8 @@ def _initialisers(value: Any, where: str) -> Iterator[tuple[str, Any]]:
         for i, item in enumerate(value):
             yield from _initialisers(item, f"{where}.{i}")
     elif isinstance(value, dict):
+        if where == "model" and isinstance(value.get("pretrained"), str):
+            yield "model.pretrained", value["pretrained"]
         if value.get("type") == "Pretrained" and "checkpoint" in value:
             yield f"{where}.checkpoint", value["checkpoint"]
         for key, item in value.items():

@@ -15,6 +15,7 @@ from mmseg.models.defaults import ConfigType
 from mmseg.registry import WEIGHT_INITIALIZERS
 from mmseg.utils import UserError
 from mmseg.utils.digests import named_source
+from mmseg.utils.paths import find_weights
 from mmseg.utils.weight_files import load_plain
 
 __all__ = ["PretrainedInit", "fit_tensor", "in_scope"]
@@ -52,7 +53,8 @@ class PretrainedInit:
     Afterwards ``module.init_source`` says what was loaded, ``"<file name> sha256:<12 digits>"``, or ``"scratch"``.
 
     Args:
-        checkpoint: path of the file. Nothing is downloaded: an absent file is one warning, and the network keeps its random
+        checkpoint: path of the file, or an address such as 'open-mmlab://resnet18_v1c', whose file is looked for in
+            ``$SDCNET_HOME/model``. Nothing is downloaded: an absent file is one warning, and the network keeps its random
             weights.
         prefix: load only the keys that begin with it, such as ``"backbone."``; by default found out from the file.
     """
@@ -60,7 +62,7 @@ class PretrainedInit:
     def __init__(self, checkpoint: str | Path, prefix: str | None = None) -> None:
         if not isinstance(checkpoint, (str, Path)):
             raise ValueError(f"Pretrained.checkpoint: got {checkpoint!r}, expected a path; for random weights init_cfg=None")
-        self.checkpoint = checkpoint
+        self.checkpoint = find_weights(str(checkpoint))
         self.prefix = prefix
 
     def __call__(self, module: nn.Module) -> None:

@@ -218,6 +218,18 @@ def test_pretrained_weights_and_the_start(demo_config: Path, tmp_path: Path) -> 
     assert list(pretrained_findings(config)) == []
 
 
+def test_an_address_of_pretrained_weights(demo_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDCNET_HOME", str(tmp_path))
+    config = load_config(demo_config, {"model.backbone.init_cfg": None})
+    config.model.pretrained = "open-mmlab://resnet18_v1c"
+    (finding,) = pretrained_findings(config)
+    assert (finding.severity, finding.where) == ("warning", "model.pretrained")
+    assert finding.got == f"{tmp_path}/model/resnet18_v1c.pth, which is no file"
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/resnet18_v1c-b5776b93.pth").touch()
+    assert list(pretrained_findings(config)) == []
+
+
 @pytest.mark.parametrize(("value", "hint", "fits"), [
     (1, int, True), (True, int, False), (1.0, int, False), ("1", int, False), (1, float, True), ("1", float, False),
     (1, bool, False), ("a", str, True), (1, str, False), ([1, 2], tuple[int, int], True), ((1, 2, 3), tuple[int, int], False),
