@@ -1,7 +1,7 @@
 """Small things every floor may use.
 
-``register_all_modules`` and the type names of ``typing_utils`` are importable from here, as in mmsegmentation; they are loaded
-when they are asked for, because the tools answer ``--help`` without torch.
+``register_all_modules``, ``add_prefix``, ``stack_batch`` and the type names of ``typing_utils`` are importable from here, as in
+mmsegmentation; they are loaded when they are asked for, because the tools answer ``--help`` without torch.
 """
 
 from __future__ import annotations
@@ -15,7 +15,14 @@ from mmseg.utils.paths import home, home_path
 __all__ = ["UserError", "exit_on_user_error", "home", "home_path", "nearest", "register_all_modules"]
 
 
+_ELSEWHERE = {
+    "add_prefix": "mmseg.models.decode_heads.decode_head", "stack_batch": "mmseg.models.data_preprocessors.seg_data_preprocessor",
+}
+
+
 def __getattr__(name: str) -> Any:
+    if name in _ELSEWHERE:
+        return getattr(importlib.import_module(_ELSEWHERE[name]), name)
     typing_utils = importlib.import_module("mmseg.utils.typing_utils") if name[:1].isupper() else None
     if typing_utils is None or name not in typing_utils.__all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

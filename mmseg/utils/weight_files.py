@@ -28,7 +28,8 @@ def load_plain(path: str | Path, map_location: str | torch.device = "cpu") -> An
     except pickle.UnpicklingError as error:
         raise UserError(
             f"{path}: refused, because it is damaged or holds more than tensors and plain data, which could run code: "
-            f"{_reason(error)}"
+            f"{_reason(error)}. Of a whole checkpoint of mmengine's Runner, where you trust it, keep the weights: "
+            "torch.save(torch.load(OLD, weights_only=False)['state_dict'], NEW)"
         ) from error
     except Exception as error:  # damaged bytes make the unpickler fail in any way
         raise UserError(f"{path}: not a readable checkpoint ({_reason(error)})") from error

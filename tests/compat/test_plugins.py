@@ -10,15 +10,18 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.structures import PixelData
 
 from mmseg.apis import build_runner, inference_model, init_model, register_all_modules
 from mmseg.engine import load_config
 from mmseg.registry import ALL_REGISTRIES, MODELS
+from mmseg.structures import SegDataSample
 from mmseg.utils.errors import UserError
 
 PLUGIN = '''
@@ -388,3 +391,34 @@ class TestOfThePackageItself:
         metric.process({}, [sample])
         assert metric.evaluate(1)["mIoU"] == pytest.approx(50)
         assert "prettytable" in sys.modules
+
+
+def test_a_segmentor_of_1x(data: Path) -> None:
+    """Its ``loss`` and ``extract_feat`` ask for parts by the names that mmsegmentation's base class has."""
+    from mmseg.models.segmentors import EncoderDecoder
+    from mmseg.utils import add_prefix, stack_batch
+
+    class Plugin(EncoderDecoder):
+        def extract_feat(self, inputs: torch.Tensor) -> Any:
+            features = self.backbone(inputs)
+            return self.neck(features) if self.with_neck else features
+
+        def loss(self, inputs: torch.Tensor, data_samples: Any) -> dict[str, torch.Tensor]:
+            features = self.extract_feat(inputs)
+            assert self.with_decode_head and not self.align_corners
+            losses = add_prefix(self.decode_head.loss(features, data_samples, self.train_cfg), "own")
+            if self.with_auxiliary_head:
+                losses.update(self._auxiliary_head_forward_train(features, data_samples))
+            return losses
+
+    def head(channels: int) -> dict[str, Any]:
+        return dict(type="FCNHead", in_channels=channels, channels=8, num_convs=1, num_classes=3,
+                    in_index=-1 if channels == 64 else 2)
+
+    backbone = dict(type="ResNetV1c", depth=18, base_channels=8, stem_channels=8)
+    model = Plugin(backbone, head(64), auxiliary_head=head(32))
+    assert model.out_channels == 3
+    sample = SegDataSample(gt_sem_seg=PixelData(data=torch.zeros(1, 64, 64, dtype=torch.long)), metainfo=dict(img_shape=(64, 64)))
+    losses = model.loss(torch.zeros(2, 3, 64, 64), [sample, sample])
+    assert {name.partition(".")[0] for name in losses} == {"own", "aux"}
+    assert stack_batch([torch.zeros(3, 4, 4)], size=(8, 8))[0].shape == (1, 3, 8, 8)

@@ -66,6 +66,21 @@ class BaseSegmentor(BaseModel):
         self.test_cfg: ConfigType = dict(test_cfg or {})
         _check_test_cfg(self.test_cfg)
 
+    @property
+    def with_neck(self) -> bool:
+        """Whether there is a neck; with its two neighbours for segmentors written for mmsegmentation."""
+        return getattr(self, "neck", None) is not None
+
+    @property
+    def with_decode_head(self) -> bool:
+        """Whether there is a decode head."""
+        return getattr(self, "decode_head", None) is not None
+
+    @property
+    def with_auxiliary_head(self) -> bool:
+        """Whether there is an auxiliary head."""
+        return getattr(self, "auxiliary_head", None) is not None
+
     @abstractmethod
     def loss(self, inputs: Tensor, data_samples: Sequence[SegDataSample]) -> dict[str, Tensor]:
         """Losses by name.
@@ -158,7 +173,7 @@ class BaseSegmentor(BaseModel):
         classes, palette = tuple(info["classes"]), [(red, green, blue) for red, green, blue in info["palette"]]
         if self.is_argmax and self.num_classes == len(classes) + 1:
             return ("background", *classes), [(0, 0, 0), *palette]
-        if not self.is_argmax and not self.multi_label and self.num_classes == len(classes):
+        if not self.is_argmax and len(classes) == self.num_classes + self.multi_label:
             return classes[1:], palette[1:]
         return classes, palette
 

@@ -61,7 +61,8 @@ class EncoderDecoder(BaseSegmentor):
     def _build_heads(self, decode_head: Any) -> None:
         self.decode_head = MODELS.build(decode_head)
         self.multi_label = self.decode_head.multi_label
-        self.num_classes = self.decode_head.num_classes
+        self.num_classes = self.out_channels = self.decode_head.num_classes
+        self.align_corners = getattr(self.decode_head, "align_corners", False)
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Images ``(B, 3, H, W)`` to the features of backbone and neck."""

@@ -72,7 +72,7 @@ class EncoderDecoderRefine(EncoderDecoder):
                              "one with a deep_feature, such as RefineASPPHead")
         self.refine_head = MODELS.build(second)
         self.multi_label = self.refine_head.multi_label
-        self.num_classes = self.refine_head.num_classes
+        self.num_classes = self.out_channels = self.refine_head.num_classes
 
     def reduce(self, inputs: Tensor) -> Tensor:
         """The deep branch's image: ``(B, 3, H, W)`` to ``(B, 3, max(H // down_ratio, 9), max(W // down_ratio, 9))``."""
