@@ -120,6 +120,9 @@ def _lesions(old: dict[str, Any], pipeline: Pipeline, role: str, where: str, not
 def _index_maps(old: dict[str, Any], pipeline: Pipeline, role: str, where: str, notes: Notes) -> dict[str, Any]:
     """A data set of mmsegmentation's kind."""
     new = dict(type=old.pop("type"))
+    for key in ("img_dir", "ann_dir", "split"):
+        if isinstance(old.get(key), list | tuple):
+            raise UserError(f"{where}.{key}: got {len(old[key])} of them, expected one: write a data set for each, in a list")
     names = (("img_dir", "img_path"), ("ann_dir", "seg_map_path"))
     folders = {new_name: old.pop(name) for name, new_name in names if name in old}
     meta = {key: old.pop(key) for key in ("classes", "palette") if old.get(key) is not None}

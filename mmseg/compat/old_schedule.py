@@ -132,7 +132,8 @@ def _log(old: dict[str, Any], notes: Notes) -> dict[str, Any]:
     for hook in old.get("hooks", ()):
         kind = hook["type"]
         if kind in _BACKENDS:
-            backends.append(dict(type=_BACKENDS[kind], **hook.get("init_kwargs", {})))
+            settings = {"init_kwargs": hook["init_kwargs"]} if hook.get("init_kwargs") else {}
+            backends.append(dict(type=_BACKENDS[kind], **settings))
             notes.became(f"log_config.hooks:{kind}", f"visualizer.vis_backends:{_BACKENDS[kind]}")
         elif kind != "TextLoggerHook":
             notes.dropped(f"log_config.hooks:{kind}", "no counterpart")

@@ -180,8 +180,8 @@ def _check_label_maps(folder: Path, images: Mapping[str, Path], labels: Mapping[
     if copies:
         raise UserError(
             f"{folder}: got {len(copies)} turned or mirrored copies of its images ({', '.join(copies[:3])}, ...), expected the "
-            "images alone, since training turns and mirrors them itself; make a folder of links to those without "
-            + ", ".join(f"_{ending}" for ending in _COPIES)
+            "images alone, which the configs here turn and mirror in training (in a translated one set flip_prob and rotation); "
+            "make a folder of links to those without " + ", ".join(f"_{ending}" for ending in _COPIES)
         )
 
 

@@ -17,12 +17,13 @@ from mmengine.optim import OptimWrapper
 
 from mmseg.apis import build_runner, register_all_modules
 from mmseg.compat.old_config import is_old, upgrade_config, upgrade_settings
-from mmseg.compat.old_model import find_weights
 from mmseg.compat.upgrade_files import upgrade_files
 from mmseg.engine import check_config, load_config
+from mmseg.engine.preflight.config import config_findings
 from mmseg.engine.runner import LesionRunner
 from mmseg.registry import MODELS
 from mmseg.utils.errors import UserError
+from mmseg.utils.paths import find_weights
 
 MODEL = """
 norm_cfg = dict(type='SyncBN', requires_grad=True)
@@ -169,6 +170,25 @@ class TestNumbers:
         assert model.auxiliary_head.loss_decode.loss_weight == 0.4
         assert "pretrained" not in model
         assert model.backbone.init_cfg.to_dict() == dict(type="Pretrained", checkpoint="./model/resnet18_v1c.pth")
+
+    def test_isdnets_shallow_branch_begins_with_its_authors_weights(self, new: Callable[..., Config]) -> None:
+        """Their code names the file, their configs do not."""
+        leaf = "model = dict(decode_head=[dict(type='RefineASPPHead'), dict(type='ISDHead', {})])"
+        parts = dict(model="model = dict(type='ISDNet')")
+        head = new(leaf.format(""), **parts).model.decode_head[1]
+        assert head.shallow_init_cfg.to_dict() == dict(type="Pretrained", checkpoint="./model/STDCNet813M_73.91.tar")
+        assert new(leaf.format("shallow_init_cfg=None"), **parts).model.decode_head[1].shallow_init_cfg is None
+
+    def test_the_loggers_of_weights_and_biases(self, new: Callable[..., Config]) -> None:
+        hook = "dict(type='WandbLoggerHook', init_kwargs=dict(project='eyes'))"
+        config = new(f"log_config = dict(_delete_=True, interval=5, hooks=[{hook}, dict(type='WandbLoggerHook')])")
+        kinds = [backend.to_dict() for backend in config.visualizer.vis_backends[1:]]
+        assert kinds == [dict(type="WandbVisBackend", init_kwargs=dict(project="eyes")), dict(type="WandbVisBackend")]
+        assert [str(f) for f in config_findings(config) if "vis_backends" in f.where] == []
+
+    def test_several_folders_in_one_data_set(self, new: Callable[..., Config]) -> None:
+        with pytest.raises(UserError, match=r"data.*\.img_dir: got 2 of them, expected one: write a data set for each"):
+            new(data=DATA.replace("img_dir='img/test'", "img_dir=['img/test', 'img/more']"))
 
     def test_dice_is_the_old_one(self, new: Callable[..., Config]) -> None:
         leaf = "model = dict(decode_head=dict(loss_decode=dict(_delete_=True, type='DiceLoss', smooth=0.5, exponent=1)))"
