@@ -8,6 +8,7 @@ _base_ = [
 ]
 norm_cfg = dict(type='SyncBN', requires_grad=True)
 model = dict(
+    size_divisor=1,
     backbone=dict(
         depth=18,
         init_cfg=dict(type='Pretrained', checkpoint='{{$SDCNET_HOME:.}}/model/resnet18_v1c-b5776b93.pth')),

@@ -61,6 +61,22 @@ def predict(model: nn.Module, images: Tensor, samples: list[SegDataSample] | Non
         return torch.stack([sample.probabilities.data for sample in model(images, samples, mode="predict")])
 
 
+@pytest.mark.parametrize("cfg", [isdnet_cfg(size_divisor=32), sdcnet_cfg()], ids=["isdnet", "sdcnet"])
+@pytest.mark.parametrize("size", [(97, 131), (124, 96), (128, 160)])
+def test_logits_lie_where_those_of_whole_cells_do(cfg: dict[str, Any], size: tuple[int, int]) -> None:
+    """Trained on crops of whole cells, a network sees no others in a test: its maps would be stretched to the image's size."""
+    model = build(cfg).eval()
+    image = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    rows, columns = (list(range(side)) + [side - 1] * (-side % 32) for side in size)
+    with torch.no_grad():
+        found = model.encode_decode(image)
+        model.size_divisor = 1
+        whole = model.encode_decode(image[:, :, rows][..., columns])
+        assert torch.equal(found, whole[..., : size[0], : size[1]])
+        alone = model.encode_decode(image)
+    assert torch.equal(found, alone) == (size == (128, 160))
+
+
 def test_every_registered_segmentor_is_here() -> None:
     names = {name for name, cls in MODELS.module_dict.items() if isinstance(cls, type) and issubclass(cls, BaseSegmentor)}
     assert names == {cfg["type"] for cfg in SEGMENTORS.values()}

@@ -5,6 +5,7 @@ model = dict(
     type='EncoderDecoderRefine',
     num_stages=2,
     down_ratio=4,
+    size_divisor=32,  # the deepest cell, 8 * down_ratio: logits stay where they belong at any size
     backbone=dict(
         type='ResNetV1c',
         depth=50,

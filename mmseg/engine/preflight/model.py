@@ -145,6 +145,18 @@ def class_findings(model: Any, config: Config, loaders: Sequence[str] = LOADERS)
                           "False: without a pipeline of their own data sets give RGB")
     else:
         yield from _ignore_findings(model, config, evaluators)
+        yield from _crop_findings(model)
+
+
+def _crop_findings(model: Any) -> Iterator[Finding]:
+    """Images are padded to whole cells when they are predicted; crops must be of whole cells, too."""
+    divisor = getattr(model, "size_divisor", 1)
+    for i, transform in enumerate(getattr(model.data_preprocessor, "train_transforms", ())):
+        size = getattr(transform, "crop_size", None) or ()
+        if any(side % divisor for side in size):
+            where = f"data_preprocessor.train_transforms.{i}.crop_size"
+            yield Finding(WARNING, where, f"{tuple(size)}", f"multiples of {divisor}, of model.size_divisor",
+                          "on others the network learns a place for its maps that they do not have in a test")
 
 
 def _lesion_metrics(config: Config, evaluators: Sequence[str]) -> Iterator[str]:

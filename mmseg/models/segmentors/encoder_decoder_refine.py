@@ -35,6 +35,11 @@ class EncoderDecoderRefine(EncoderDecoder):
         down_ratio: reduction of the deep branch's image; its sides are rounded down and at least 9 px.
         down_mode: filter of the reduction: ``"nearest"`` (ISDNet), ``"area"`` (anti-aliased) or ``"bilinear"``.
         refine_input_ratio: scale of the refine head's image; below 1 it is reduced bilinearly.
+        size_divisor: when an image is predicted, its border is repeated below and to the right until its sides are multiples of
+            this, and the logits are cut. A layer of stride 2 has a cell at every second pixel, the last one beyond an odd side;
+            enlarging then spreads the cells over the side, so that maps of different strides, and the logits, drift apart by up
+            to a cell towards the end, which training on crops never shows. ``8 * down_ratio`` is the deepest cell; 1 leaves
+            images alone, as ISDNet's authors do.
         is_frequency: accepted for the authors' configs, which all say False.
         **kwargs: arguments of :class:`EncoderDecoder`.
 
@@ -44,7 +49,7 @@ class EncoderDecoderRefine(EncoderDecoder):
 
     def __init__(
         self, backbone: Any, decode_head: Sequence[Any], num_stages: int = 2, down_ratio: int = 4, down_mode: str = "nearest",
-        refine_input_ratio: float = 1.0, is_frequency: bool = False, **kwargs: Any,
+        refine_input_ratio: float = 1.0, is_frequency: bool = False, size_divisor: int = 1, **kwargs: Any,
     ) -> None:
         name = type(self).__name__
         if isinstance(decode_head, Mapping) or num_stages != 2 or len(decode_head) != 2:
@@ -60,7 +65,10 @@ class EncoderDecoderRefine(EncoderDecoder):
         if configured not in (None, down_ratio):
             raise ValueError(f"{name}: got down_ratio={down_ratio}, but its refine head has {configured}; "
                              "give both the same, or leave the head's out")
+        if size_divisor < 1:
+            raise ValueError(f"{name}: got size_divisor={size_divisor}, expected 1 or more")
         self.down_ratio, self.down_mode, self.refine_input_ratio = down_ratio, down_mode, refine_input_ratio
+        self.size_divisor = size_divisor
 
     _side = "auxiliary"  # aux_1 and so on are the refine head's
 
@@ -89,9 +97,17 @@ class EncoderDecoderRefine(EncoderDecoder):
         """What the refine head takes: the image and the deep feature."""
         return self._refine_image(inputs), self.decode_head.deep_feature(self.extract_feat(self.reduce(inputs)))
 
+    def whole_cells(self, inputs: Tensor) -> Tensor:
+        """Images ``(B, 3, H, W)`` with sides that are multiples of ``size_divisor``, their border repeated."""
+        height, width = inputs.shape[2:]
+        return F.pad(inputs, (0, -width % self.size_divisor, 0, -height % self.size_divisor), mode="replicate")
+
     def encode_decode(self, inputs: Tensor, batch_img_metas: Sequence[Mapping[str, Any]] | None = None) -> Tensor:
         """Images ``(B, 3, H, W)`` to logits ``(B, num_classes, H, W)`` in float32; what only training uses does not run."""
-        return self.refine_head.predict(self._refine_inputs(inputs), _with_size(inputs, batch_img_metas), self.test_cfg)
+        height, width = inputs.shape[2:]
+        whole = self.whole_cells(inputs)
+        logits = self.refine_head.predict(self._refine_inputs(whole), _with_size(whole, batch_img_metas), self.test_cfg)
+        return logits[..., :height, :width]
 
     def loss(self, inputs: Tensor, data_samples: Sequence[SegDataSample]) -> Losses:
         """Losses ``decode.*`` of the first head, ``refine.*`` and ``aux_<n>.*`` of the second, and of an auxiliary head ``aux.*``

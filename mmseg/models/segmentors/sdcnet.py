@@ -37,15 +37,16 @@ class SDCNet(EncoderDecoderRefine):
     - **SDC-Net+** adds the stride-4 stage with 64 channels (``fuse_channels=(128, 128, 64)`` of :class:`DSWMHead`): at stride 8
       a microaneurysm is less than a cell wide.
     - The reduction averages areas, where ISDNet takes every fourth pixel: no lesion falls between the samples.
+    - Images are padded to whole cells when they are predicted (``size_divisor``).
 
     Args:
         backbone: the deep branch.
         decode_head: two heads, such as ``RefineASPPHead`` and ``DSWMHead``.
-        **kwargs: see :class:`EncoderDecoderRefine`; ``down_mode`` defaults to ``"area"``.
+        **kwargs: see :class:`EncoderDecoderRefine`; ``down_mode`` defaults to ``"area"``, ``size_divisor`` to 32.
     """
 
     def __init__(self, backbone: Any, decode_head: Sequence[Any], **kwargs: Any) -> None:
-        super().__init__(backbone, decode_head, **{"down_mode": "area", **kwargs})
+        super().__init__(backbone, decode_head, **{"down_mode": "area", "size_divisor": 32, **kwargs})
 
     def branch_weights(self, inputs: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Where detail or context decided.
@@ -55,6 +56,13 @@ class SDCNet(EncoderDecoderRefine):
 
         Returns:
             for each DSWM stage, coarse to fine, the weights ``(w_s, w_d)`` of the shallow and the deep branch, float32
-            ``(B, 1, H/stride, W/stride)`` in [0, 1] that add up to 1.
+            ``(B, 1, ceil(H/stride), ceil(W/stride))`` in [0, 1] that add up to 1.
         """
-        return self.refine_head.branch_weights(self._refine_inputs(inputs))
+        height, width = inputs.shape[2:]
+        whole = self.whole_cells(inputs)
+        found = []
+        for shallow, deep in self.refine_head.branch_weights(self._refine_inputs(whole)):
+            stride = whole.shape[2] // shallow.shape[2]
+            seen = (..., slice(-(-height // stride)), slice(-(-width // stride)))
+            found.append((shallow[seen], deep[seen]))
+        return found
