@@ -95,8 +95,12 @@ class LesionRunner(Runner):
 
     def register_default_hooks(self, hooks: dict | None = None) -> None:
         """As mmengine's, but losses are fetched when the logger wants them; augmentation is seeded; and the guard."""
+        by_iteration = {"type": "LoggerHook", "log_metric_by_epoch": False}  # validations would all be logged at epoch 0
         own = {"runtime_info": RuntimeInfoHook(), "batch_seed": BatchSeedHook(), "checkpoint": CHECKPOINTS}
-        super().register_default_hooks({**own, **(hooks or {})})
+        hooks = {**own, "logger": by_iteration, **(hooks or {})}
+        if isinstance(hooks["logger"], dict) and hooks["logger"].get("type") == "LoggerHook":
+            hooks["logger"] = {**by_iteration, **hooks["logger"]}
+        super().register_default_hooks(hooks)
         self.register_hook(NonFiniteGuardHook())
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:

@@ -33,7 +33,7 @@ def draw_curves(records: list[dict[str, float]], path: Path) -> None:
     for axis, (title, group) in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown.items(), strict=True):
         for name in group:
             points = [(record["step"], record[name]) for record in records if name in record]
-            axis.plot(*zip(*points, strict=True), label=name)
+            axis.plot(*zip(*points, strict=True), label=name, marker="o" if len(points) == 1 else None)
         axis.set(title=title, xlabel="iteration")
         axis.grid(alpha=0.3)
         if len(group) > 1:

@@ -73,7 +73,8 @@ def _legend(
         fitting = (step - 4 * box - height // 3) / cv2.getTextSize(text, font, scale, weight)[0][0]
         if fitting < 0.6:  # a narrow picture
             text = f"{short} {count}"
-        size = scale * fitting if 0.6 <= fitting < 1 else scale
+            fitting = (step - 4 * box - height // 3) / cv2.getTextSize(text, font, scale, weight)[0][0]
+        size = scale * max(0.3, min(1, fitting))
         where = (left + 3 * box, middle + round(10 * size))
         cv2.putText(strip, text, where, font, size, (235, 235, 235), weight, cv2.LINE_AA)
     return strip

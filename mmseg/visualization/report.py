@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mmseg.utils.whole_files import whole_file
+from mmseg.version import NOTICE
 from mmseg.visualization.report_curves import draw_svg_curve
 from mmseg.visualization.report_page import SCRIPT, STYLE
 from mmseg.visualization.report_pictures import ERROR_COLOURS, ReportPictures, error_layer
@@ -42,9 +43,13 @@ def write_report(folder: str | Path, pictures: ReportPictures, command: str, con
     with (folder / "per_image.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         rows = list(csv.DictReader(file))
     lesions = [name for name in scores if name != "mean"]
+    test_set = details.get("test_set") or {}
+    told = [details.get("checkpoint"), " ".join(map(str, test_set.values())), details.get("prediction")]
+    told = [text for text in told if text]
     parts = [
         f"<h1>Lesion segmentation: test results</h1><p>{details['images']} images, {escape(details['threshold'])}, "
-        f"{escape(details['pooling'])}; mmseg {escape(details['version'])}</p>",
+        f"{escape(details['pooling'])}; mmseg {escape(details['version'])}</p>"
+        f"<p class=note>{escape('; '.join([*told, NOTICE]))}</p>",
         _section("Scores", _score_table(scores, details)),
         _section("Thresholds", _threshold_table(lesions, details)),
         _section("Precision and recall, pixels", _pr_curves(lesions, details)),

@@ -21,14 +21,17 @@ th[aria-sort=descending]::after { content: " \\25bc"; } th:focus-visible { outli
 svg text { font: 10px system-ui, sans-serif; fill: currentColor; } svg text.name { font-size: 12px; font-weight: 600; }
 svg .grid { stroke: var(--soft); } svg polyline { fill: none; stroke: var(--curve); stroke-width: 1.8; }
 svg circle { fill: var(--curve); }
-.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(340px, 1fr)); gap: 18px; }
-figure { margin: 0; } figcaption { font-size: 0.9em; } .stack { position: relative; background: #000; line-height: 0; }
+.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(340px, 100%), 1fr)); gap: 18px; }
+figure { margin: 0; } figcaption { font-size: 0.9em; overflow-wrap: anywhere; }
+.stack { position: relative; background: #000; line-height: 0; }
 .stack img { width: 100%; } .stack img.layer { position: absolute; inset: 0; height: 100%; display: none; }
 .views { display: flex; gap: 4px; margin: 4px 0; }
 .views label { cursor: pointer; padding: 0 8px; border: 1px solid var(--line); }
 .views input { position: absolute; opacity: 0; } .views label:has(:checked) { background: var(--curve); color: var(--on); }
 .views label:has(:focus-visible) { outline: 2px solid var(--curve); outline-offset: 2px; }
-@media print { #images .wide { max-height: none; overflow: visible; } .key span { print-color-adjust: exact; } }
+@media print { #images .wide { max-height: none; overflow: visible; } .key span { print-color-adjust: exact; }
+  pre { white-space: pre-wrap; overflow-wrap: anywhere; } figure { break-inside: avoid; } }
+@supports not selector(:has(*)) { .stack .error { display: block; } }
 figure:has([value=truth]:checked) .truth, figure:has([value=prediction]:checked) .prediction,
 figure:has([value=error]:checked) .error { display: block; }
 .views .large { margin-left: auto; } figure:has(.large :checked) { grid-column: 1 / -1; }
@@ -55,6 +58,8 @@ for (const head of document.querySelectorAll("table.sortable th")) {
   };
   head.tabIndex = 0;
   head.addEventListener("click", sort);
-  head.addEventListener("keydown", event => { if (event.key === "Enter") sort(); });
+  head.addEventListener("keydown", event => {
+    if (event.key === "Enter" || event.key === " ") { event.preventDefault(); sort(); }
+  });
 }
 """

@@ -19,6 +19,7 @@ import pytest
 import torch
 from comparing import MakeConfig, differences, log, scalars, train
 from mmengine.config import Config
+from mmengine.hooks import LoggerHook
 from mmengine.optim import OptimWrapper
 from torch import nn
 from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
@@ -444,7 +445,18 @@ def test_curves_are_of_this_run_and_those_it_resumed(
     monkeypatch.setattr(curves_hook, "draw_curves", lambda records, _: drawn.append([record["step"] for record in records]))
     train(run_config(tmp_path, curves=True, train_cfg__max_iters=2, param_scheduler=[]))
     train(run_config(tmp_path, curves=True, train_cfg__max_iters=3, param_scheduler=[], resume=True))
-    assert drawn == [[1, 2], [900, 1, 2, 3]]
+    assert drawn == [[1, 2], [1, 2, 3]]
+
+
+@pytest.mark.parametrize("given", [None, dict(type="LoggerHook", interval=1), dict(type="LoggerHook", log_metric_by_epoch=True)])
+def test_validations_are_logged_by_iteration(run_config: MakeConfig, tmp_path: Path, given: dict[str, Any] | None) -> None:
+    """mmengine's own default would put them all at epoch 0."""
+    config = run_config(tmp_path)
+    del config.default_hooks.logger
+    if given is not None:
+        config.default_hooks.logger = given
+    (hook,) = (hook for hook in build_runner(config).hooks if isinstance(hook, LoggerHook))
+    assert hook.log_metric_by_epoch is (given or {}).get("log_metric_by_epoch", False)
 
 
 def test_a_config_without_a_scope_and_a_backend_that_is_not_installed(

@@ -698,3 +698,8 @@ def test_overlays_do_not_stand_among_the_photographs(
     assert call("test.py", tiny, speckled, "--work-dir", home / "w", "--show-dir", folder) == 2
     assert f"{folder}: holds the photographs" in capsys.readouterr().err
     assert sorted(folder.iterdir()) == before
+    results = home / "results"
+    results.mkdir()
+    (results / f"{before[0].stem}.json").touch()  # of tools/inference.py, drawn at other thresholds
+    assert call("test.py", tiny, speckled, "--work-dir", home / "w", "--show-dir", results) == 2
+    assert f"{results}: holds results of tools/inference.py" in capsys.readouterr().err

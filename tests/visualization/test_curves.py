@@ -45,6 +45,13 @@ def test_every_curve_holds_what_was_logged(drawn: list[Any], tmp_path: Path) -> 
     assert all(axis.get_xlabel() == "iteration" for axis in figure.axes)
 
 
+def test_a_single_point_is_seen(drawn: list[Any], tmp_path: Path) -> None:
+    """As of a run that was stopped after its first validation: a line of one point is none."""
+    draw_curves([*TRAINING, VALIDATION[0]], tmp_path / "curves.png")
+    markers = {line.get_label(): line.get_marker() for axis in drawn[0].axes for line in axis.lines}
+    assert (markers["lesion/mDice"], markers["loss"]) == ("o", "None")
+
+
 @pytest.mark.parametrize(
     "records", [TRAINING, TRAINING[:1], VALIDATION, TRAINING + VALIDATION], ids=["training", "one step", "validation", "both"]
 )

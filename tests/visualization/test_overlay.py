@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -117,6 +119,20 @@ def test_the_legend_tells_the_thresholds_where_there_is_room(monkeypatch: pytest
         draw_overlay(photograph((10, width)), np.zeros((4, 10, width), bool), LESIONS, PALETTE, thresholds=(0.15, 0.5, 1, 1e-4))
     assert texts == ["MA (p > 0.15): 0 regions", "HE (p > 0.5): 0 regions", "EX (p > 1): 0 regions", "SE (p > 0.0001): 0 regions",
                      "MA 0", "HE 0", "EX 0", "SE 0"]
+
+
+def test_many_classes_do_not_write_over_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As DeepGlobe's seven, whose shortened names were still as long as two places."""
+    placed: list[tuple[str, int, int]] = []
+
+    def note(image: np.ndarray, text: str, where: tuple[int, int], font: int, size: float, *rest: Any) -> None:
+        placed.append((text, where[0], where[0] + cv2.getTextSize(text, font, size, rest[1])[0][0]))
+
+    monkeypatch.setattr("cv2.putText", note)
+    classes = ("urban", "agriculture", "rangeland", "forest", "water", "barren", "unknown")
+    draw_overlay(photograph((10, 2448)), np.zeros((7, 10, 2448), bool), classes, [(9, 9, 9)] * 7)
+    assert [text for text, _, _ in placed] == [f"{name} 0" for name in classes]
+    assert all(end <= step for (_, _, end), step in zip(placed, range(2448 // 7, 2449, 2448 // 7), strict=False))
 
 
 def test_a_contour_has_a_black_edge() -> None:

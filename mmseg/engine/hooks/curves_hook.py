@@ -32,12 +32,16 @@ class CurvesHook(Hook):
         own = Path(runner.log_dir)
         resumed = runner._resume_path is not None
         for file in (path for path in scalar_logs(runner.work_dir) if resumed or path.is_relative_to(own)):
+            begun = False
             for line in file.read_text().splitlines():
                 try:
                     values = json.loads(line)
                 except ValueError:  # a line that a power cut or a full disk has cut off
                     continue
-                if "step" in values:
-                    records.setdefault(values["step"], {}).update(values)
+                if "step" not in values:
+                    continue
+                if not begun:  # what an earlier start went on to from here was given up
+                    begun, records = True, {step: of_it for step, of_it in records.items() if step < values["step"]}
+                records.setdefault(values["step"], {}).update(values)
         if records:
             draw_curves(list(records.values()), Path(runner.work_dir, CURVES))

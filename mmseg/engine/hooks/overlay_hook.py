@@ -37,6 +37,9 @@ class OverlayHook(Hook):
             if self.out_dir.resolve() in {Path(path).parent.resolve() for path in paths}:
                 raise UserError(f"{self.out_dir}: holds the photographs, of which the overlays would be some the next time; "
                                 "choose another folder (--show-dir)")
+            if any((self.out_dir / f"{Path(path).stem}.json").exists() for path in paths):
+                raise UserError(f"{self.out_dir}: holds results of tools/inference.py, whose overlays would be replaced; "
+                                "choose another folder (--show-dir)")
 
     def after_test_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Draw the images of one batch."""
