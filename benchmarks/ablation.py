@@ -83,6 +83,9 @@ class Row:
         return ["tools/test.py", self._path, str(checkpoint), *where, *self.test_options]
 
 
+STRIDE4: dict[str, Any] = dict(config="sdcnet/sdcnetplus_r18-d8", options=(UNIFORM,), trained="stride4")
+"""Rows that score that training in another way."""
+
 ROWS = (
     Row("softmax", "isdnet/isdnet_r18-d8_softmax", (UNIFORM,)),
     Row("sigmoid", "isdnet/isdnet_r18-d8", (UNIFORM,)),
@@ -93,9 +96,9 @@ ROWS = (
     Row("softmax", "isdnet/isdnet_r18-d8_softmax", (UNIFORM,), seed=1),
     Row("ema", "sdcnet/sdcnetplus_r18-d8_ema", seed=1),
     Row("sdcnetplus", "sdcnet/sdcnetplus_r18-d8_ema", seed=1, trained="ema", raw=True),
-    Row("flips", "sdcnet/sdcnetplus_r18-d8", trained="sdcnetplus", test_options=("--tta",)),
-    Row("larger", "sdcnet/sdcnetplus_r18-d8", trained="sdcnetplus", test_options=("--cfg-options", f"{TEST_SIZE}=(2160,1440)")),
-    Row("smaller", "sdcnet/sdcnetplus_r18-d8", trained="sdcnetplus", test_options=("--cfg-options", f"{TEST_SIZE}=(1080,720)")),
+    Row("flips", **STRIDE4, test_options=("--tta",)),
+    Row("larger", **STRIDE4, test_options=("--cfg-options", f"{TEST_SIZE}=(2160,1440)")),
+    Row("smaller", **STRIDE4, test_options=("--cfg-options", f"{TEST_SIZE}=(1080,720)")),
 )
 
 COLUMNS = {

@@ -63,13 +63,13 @@ def test_a_row_scored_in_another_way_has_no_curve_of_its_own(tmp_path: Path, mon
     import ablation
 
     flips = next(row for row in ablation.ROWS if row.name == "flips")
-    for row in (flips.key, "sdcnetplus_seed0"):
+    for row in (flips.key, "stride4_seed0"):
         (tmp_path / row / "test").mkdir(parents=True)
         (tmp_path / row / "test/metrics.json").write_text("{}")
-    log = tmp_path / "sdcnetplus_seed0/20260101/vis_data"
+    log = tmp_path / "stride4_seed0/20260101/vis_data"
     log.mkdir(parents=True)
     (log / "scalars.json").write_text('{"step": 1000, "lesion/mAP": 0.2}\n')
-    (tmp_path / "sdcnetplus_seed0/about.json").write_text('{"parts": [1, 2]}')
+    (tmp_path / "stride4_seed0/about.json").write_text('{"parts": [1, 2]}')
     assert ablation.record(flips, tmp_path) == dict(trained=dict(parts=[1, 2]))
 
 
@@ -98,11 +98,11 @@ def test_a_training_that_was_scored_is_only_scored_again(tmp_path: Path, monkeyp
         return subprocess.CompletedProcess(command, 0, stdout="")
 
     monkeypatch.setattr(ablation.subprocess, "run", start)
-    for row in ("flips", "sdcnetplus", "smaller", "ema"):
+    for row in ("flips", "stride4", "smaller", "sdcnetplus", "ema"):
         monkeypatch.setattr(sys, "argv", ["ablation.py", "--rows", row, "--folder", str(tmp_path)])
         ablation.main()
-    # flips: not scored before; sdcnetplus, two seeds; smaller: what sdcnetplus has trained; ema: scored under its own name now
-    assert started == ["tools/train.py", "tools/test.py"] * 3 + ["tools/test.py"] + ["tools/train.py", "tools/test.py"]
-    assert tested == [averaged, averaged, trained, averaged, averaged]
+    # flips: not scored before; smaller: what stride4 has trained; sdcnetplus, two seeds; ema: scored under its own name now
+    assert started == ["tools/train.py", "tools/test.py"] * 2 + ["tools/test.py"] + ["tools/train.py", "tools/test.py"] * 3
+    assert tested == [averaged, averaged, averaged, averaged, trained, averaged]
     notes = json.loads((tmp_path / "ema_seed1/about.json").read_text())
     assert [sorted(part) for part in notes["parts"]] == [["commit", "date", "device", "dtype", "machine"]] * 2
