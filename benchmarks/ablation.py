@@ -98,6 +98,9 @@ ROWS = (
     Row("sdcnetplus", "sdcnet/sdcnetplus_r18-d8_ema", seed=1, trained="ema", raw=True),
     Row("flips", **STRIDE4, test_options=("--tta",)),
     Row("larger", **STRIDE4, test_options=("--cfg-options", f"{TEST_SIZE}=(2160,1440)")),
+    Row("between", **STRIDE4, test_options=("--cfg-options", f"{TEST_SIZE}=(1280,854)")),
+    Row("between", "sdcnet/sdcnetplus_r18-d8_ema", seed=1, trained="ema", raw=True,
+        test_options=("--cfg-options", f"{TEST_SIZE}=(1280,854)")),
     Row("smaller", **STRIDE4, test_options=("--cfg-options", f"{TEST_SIZE}=(1080,720)")),
 )
 
