@@ -112,6 +112,14 @@ def reduce_by_area(image: Tensor, size: Sequence[int]) -> Tensor:
     return rows @ image @ columns.transpose(0, 1)
 
 
+def repeat_border(image: Tensor, right: int, below: int) -> Tensor:
+    """An image ``(B, C, H, W)`` whose last column and row are repeated so many times, also none."""
+    for dim, more in ((2, below), (3, right)):
+        length = image.shape[dim]
+        image = image.index_select(dim, torch.arange(length + more, device=image.device).clamp(max=length - 1))
+    return image
+
+
 def _shares(image: Tensor, dim: int, cells: int) -> Tensor:
     """Share of each pixel in each cell along one side, ``(cells, pixels)``; rows add up to 1."""
     pixels = image.shape[dim]
@@ -124,8 +132,9 @@ def _shares(image: Tensor, dim: int, cells: int) -> Tensor:
 class _ExportForms(TorchFunctionMode):
     """While it is entered, operations whose graph would hold for the traced size alone take an equal form.
 
-    Area interpolation and adaptive average pooling are :func:`reduce_by_area`. Nothing asks for channels-last memory, which is
-    about speed in PyTorch: whether a tensor has it depends on its size.
+    Area interpolation and adaptive average pooling are :func:`reduce_by_area`, and padding by repetition is
+    :func:`repeat_border`, since PyTorch's own asks whether there is anything to pad. Nothing asks for channels-last memory, which
+    is about speed in PyTorch: whether a tensor has it depends on its size.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -135,6 +144,11 @@ class _ExportForms(TorchFunctionMode):
         if func is F.adaptive_avg_pool2d:
             size = args[1] if len(args) > 1 else kwargs["output_size"]
             return reduce_by_area(args[0], (size, size) if isinstance(size, int) else size)
+        if func is F.pad and kwargs.get("mode") == "replicate":
+            return repeat_border(args[0], *args[1][1::2])
+        if func is torch.Tensor.narrow:  # a view, of which PyTorch asks whether it lies in one piece
+            image, dim, start, length = args
+            return image.index_select(dim, torch.arange(start, start + length, device=image.device))
         if func is torch.Tensor.contiguous:
             return args[0].contiguous()
         return func(*args, **kwargs)

@@ -38,8 +38,9 @@ class TestWeights:
         record = json.loads((ROOT / "benchmarks/results/idrid_test_sdcnetplus.json").read_text())
         assert f"weights/{path.name}" in record["command"]
         scores = record["metrics"]
-        shown = [f"{100 * scores[lesion]['AP']:.1f}" for lesion in ("mean", "MA", "HE", "EX", "SE")]
-        shown += [f"{100 * scores['mean'][name]:.1f}" for name in ("AUPR11", "Dice", "IoU")]
+        shown = [f"{100 * scores['mean']['AP']:.1f}"]
+        shown += [f"{100 * scores[lesion]['AUPR11']:.1f}" for lesion in ("mean", "MA", "HE", "EX", "SE")]
+        shown += [f"{100 * scores['mean'][name]:.1f}" for name in ("Dice", "IoU")]
         for name in ("README.md", "README_zh-CN.md"):
             (row,) = re.findall(r"(?m)^\| \*\*SDC-Net\+\*\*.*$", (ROOT / name).read_text(encoding="utf-8"))
             assert [cell.strip(" *") for cell in row.strip("|").split("|")][3:] == shown

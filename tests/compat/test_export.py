@@ -173,7 +173,7 @@ class TestGraphs:
         assert (onnx_says["size"], onnx_says["classes"]) == ([240, 160], list(LESIONS))
 
     def test_without_preprocessing(self, model: BaseSegmentor) -> None:
-        image = random_image(1, 64, 70)
+        image = random_image(1, 64, 96)
         inside, outside = ExportNetwork(model), ExportNetwork(model, preprocessing=False)
         assert outside.example().dtype == torch.float32
         normalised = model.data_preprocessor(dict(inputs=list(image)))["inputs"]

@@ -107,7 +107,7 @@ class EncoderDecoderRefine(EncoderDecoder):
         height, width = inputs.shape[2:]
         whole = self.whole_cells(inputs)
         logits = self.refine_head.predict(self._refine_inputs(whole), _with_size(whole, batch_img_metas), self.test_cfg)
-        return logits[..., :height, :width]
+        return logits.narrow(-2, 0, height).narrow(-1, 0, width)
 
     def loss(self, inputs: Tensor, data_samples: Sequence[SegDataSample]) -> Losses:
         """Losses ``decode.*`` of the first head, ``refine.*`` and ``aux_<n>.*`` of the second, and of an auxiliary head ``aux.*``
