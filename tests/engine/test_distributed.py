@@ -271,6 +271,7 @@ print("left:", code, *(open(f"/proc/self/task/{task}/comm").read().strip() for t
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("hooks", "code"), [([], 0), ([dict(type="PreemptHook")], 143)])
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the names of native threads are under /proc, on Linux")
 def test_no_thread_of_gloo_outlives_the_run(
