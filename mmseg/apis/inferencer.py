@@ -24,7 +24,8 @@ from mmseg.models import SegDataPreProcessor
 from mmseg.models.segmentors.base import BaseSegmentor
 from mmseg.structures import SegDataSample, class_masks, enlarge, enlarged_classes, enlarged_masks
 from mmseg.utils.device import exact_convolutions, has_native_bfloat16
-from mmseg.utils.errors import UserError, nearest
+from mmseg.utils.errors import UserError
+from mmseg.utils.thresholds import with_thresholds
 
 __all__ = ["LesionInferencer", "Segmentation", "inference_model"]
 
@@ -106,23 +107,11 @@ class LesionInferencer:
         native = has_native_bfloat16(next(self.model.parameters()).device.type)
         self.dtype = dtype if dtype != "auto" else "bfloat16" if native else "float32"
         self.classes, self.palette = self.model.shown_classes(self.model.dataset_meta)
-        self.thresholds = self.model.lesion_thresholds(self.classes)
+        own = self.model.lesion_thresholds(self.classes)
         if self.model.is_argmax and thresholds not in (None, {}):
             raise UserError(f"thresholds: got {thresholds}, expected none: in this model every pixel is of its likeliest class "
                             "(test_cfg.thresholds=None); for thresholds set numbers there, which takes channel 0 as background")
-        wanted = thresholds if isinstance(thresholds, dict) else {} if thresholds is None else dict.fromkeys(
-            self.classes, thresholds)
-        for name, value in wanted.items():
-            if name not in self.classes:
-                known = ", ".join(self.classes)
-                raise UserError(f"thresholds: got {name!r}, expected one of {known}{nearest(name, self.classes)}")
-            try:
-                sound = not isinstance(value, str) and 0 <= float(value) <= 1
-            except (TypeError, ValueError):
-                sound = False
-            if not sound:
-                raise UserError(f"thresholds: got {name}={value!r}, expected a probability from 0 to 1")
-            self.thresholds[name] = float(value)
+        self.thresholds = with_thresholds(own, thresholds)
 
     @overload
     def __call__(self, images: np.ndarray, batch_size: int = ..., progress: bool = ...) -> Segmentation: ...

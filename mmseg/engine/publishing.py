@@ -11,8 +11,9 @@ import torch
 
 from mmseg.engine.checkpoint import OF_THE_CALL, embedded_config, read_checkpoint, write_checkpoint
 from mmseg.utils.digests import file_sha256
-from mmseg.utils.errors import UserError, nearest
+from mmseg.utils.errors import UserError
 from mmseg.utils.paths import make_folder
+from mmseg.utils.thresholds import with_thresholds
 
 __all__ = ["publish_checkpoint"]
 
@@ -52,7 +53,9 @@ def publish_checkpoint(
     lines = [f"meta.{key}: left out" for key in known if key not in _META]
     config: dict[str, Any] = embedded_config(checkpoint, source) or {}
     if thresholds is not None:
-        meta["thresholds"] = limits = _thresholds(known, thresholds, source)
+        if not known.get("thresholds"):
+            raise UserError(f"{source}: holds no thresholds to be changed: it is another program's, or has none")
+        meta["thresholds"] = limits = with_thresholds(known["thresholds"], thresholds)
         if isinstance(config.get("model"), dict):  # whose own would go before them
             config["model"]["test_cfg"] = {**(config["model"].get("test_cfg") or {}), "thresholds": list(limits.values())}
         lines.append(f"thresholds: {', '.join(f'{name} {limit}' for name, limit in limits.items())}")
@@ -65,20 +68,6 @@ def publish_checkpoint(
     except UserError as error:
         raise UserError(f"{target}: cannot be written: {error.__cause__ or error}; make room, or name another TARGET") from error
     return draft.replace(target.with_name(f"{target.stem}-{file_sha256(draft)[:8]}.pth")), lines
-
-
-def _thresholds(meta: Mapping[str, Any], given: float | Mapping[str, float], source: str | Path) -> dict[str, float]:
-    """By lesion, in the order of the channels: those given, else those of the checkpoint."""
-    stored: dict[str, float] = meta.get("thresholds") or {}
-    if not stored:
-        raise UserError(f"{source}: holds no thresholds to be changed: it is another program's, or has none")
-    wanted = given if isinstance(given, Mapping) else dict.fromkeys(stored, given)
-    for name, value in wanted.items():
-        if name not in stored:
-            raise UserError(f"thresholds: got {name!r}, expected one of {', '.join(stored)}{nearest(name, stored)}")
-        if not 0 <= value <= 1:
-            raise UserError(f"thresholds: got {name}={value!r}, expected a probability from 0 to 1")
-    return {**stored, **wanted}
 
 
 def _halved(name: str, tensor: torch.Tensor, source: str | Path) -> torch.Tensor:
