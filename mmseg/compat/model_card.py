@@ -52,6 +52,7 @@ def model_card(
     meta, cfg, results = model.checkpoint_meta, model.cfg, results or {}
     details = results.get("details") or {}
     classes, _ = model.shown_classes(model.dataset_meta)
+    thresholds = model.lesion_thresholds(classes)
     return dict(
         name=f"{type(model).__name__} ({config or meta.get('config_name') or Path(checkpoint).stem})",
         version=__version__,
@@ -70,10 +71,9 @@ def model_card(
             kind="colour fundus photograph, RGB, 8 bit", size=None if model.working_size is None else list(model.working_size),
             resize="scaled into the box of size (width, height), turned for a photograph that lies the other way, its shape kept "
             "(by area where it is larger, else bilinearly); probabilities are enlarged bilinearly"),
-        thresholds=model.lesion_thresholds(classes),
+        thresholds=thresholds,
         protocol={key: value for key, value in details.items() if isinstance(value, str | int | float)} or None,
-        metrics=results.get("metrics"), tuned=_tuned(details, model.lesion_thresholds(classes)),
-        intervals_95=details.get("intervals_95"),
+        metrics=results.get("metrics"), tuned=_tuned(details, thresholds), intervals_95=details.get("intervals_95"),
         intended_use=_USE, limits=_LIMITS, files=files or {},
     )
 

@@ -67,10 +67,13 @@ def trained_images(written: dict[str, Any], config: Config, loader: str = "test_
     """
     shared: dict[bool, set[Path]] = {True: set(), False: set()}
     chosen: dict[str, None] = {}
+    asked = [leaf for leaf in leaf_datasets((config.get(loader) or {}).get("dataset")) if leaf.has_lesions]
+    if not asked:  # files of weights would be read for nothing
+        return TrainedImages([], [], "")
     trained = [leaf for one in _lineage(written) for leaf in _training_leaves(one) if leaf.is_bare]
     with heard():  # the data sets say it themselves when they are tested
-        for tested in leaf_datasets((config.get(loader) or {}).get("dataset")):
-            for other in (leaf for leaf in trained if tested.has_lesions and _alike(leaf, tested)):
+        for tested in asked:
+            for other in (leaf for leaf in trained if _alike(leaf, tested)):
                 choice = {key: value for key in _WHICH if _is_plain(value := other.settings.get(key))}
                 rest = {key: value for key, value in tested.settings.items() if key not in _WHICH}
                 root = other.settings.get("data_root")

@@ -14,7 +14,7 @@ from mmseg.compat.legacy_lr import LegacyLR
 from mmseg.datasets.leaves import leaf_datasets
 from mmseg.engine.dataset_info import data_preprocessor_of
 from mmseg.engine.preflight.finding import ERROR, NOTE, WARNING, Finding
-from mmseg.engine.preflight.keys import LOADERS, key_findings
+from mmseg.engine.preflight.keys import LOADERS, dig, key_findings
 from mmseg.engine.preflight.types import matches
 from mmseg.registry import HOOKS, LOOPS, PARAM_SCHEDULERS, find_class, find_subclass
 from mmseg.utils.paths import find_weights
@@ -64,16 +64,6 @@ def _runner_findings(config: Config) -> Iterator[Finding]:
                       "set model.backbone.with_cp=True")
     if dig(config, "auto_scale_lr.enable") and not dig(config, "auto_scale_lr.base_batch_size"):
         yield Finding(ERROR, "auto_scale_lr.base_batch_size", "nothing", "the batch that the learning rate is for, such as 4")
-
-
-def dig(config: Any, key: str) -> Any:
-    """The value at a dotted key; None where there is none."""
-    for part in key.split("."):
-        if isinstance(config, (list, tuple)) and part.isdigit() and int(part) < len(config):
-            config = config[int(part)]
-        else:
-            config = config.get(part) if isinstance(config, (dict, Config)) else None
-    return config
 
 
 def _number(config: Any, key: str) -> float | None:

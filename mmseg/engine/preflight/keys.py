@@ -31,7 +31,7 @@ from mmseg.registry import (
 )
 from mmseg.utils.errors import nearest
 
-__all__ = ["LOADERS", "arguments", "key_findings"]
+__all__ = ["LOADERS", "arguments", "dig", "key_findings"]
 
 TOP_LEVEL_KEYS = frozenset({
     "activation_checkpointing", "auto_scale_lr", "compile", "custom_hooks", "custom_imports", "data_preprocessor",
@@ -79,6 +79,16 @@ _NEEDS_DICTIONARY = frozenset({
 })
 
 
+def dig(config: Any, key: str) -> Any:
+    """The value at a dotted key; None where there is none."""
+    for part in key.split("."):
+        if isinstance(config, (list, tuple)) and part.isdigit() and int(part) < len(config):
+            config = config[int(part)]
+        else:
+            config = config.get(part) if isinstance(config, (dict, Config)) else None
+    return config
+
+
 def key_findings(config: Config) -> Iterator[Finding]:
     """Every unknown key, misspelt type and value of the wrong type, in the order of the file. All modules must be registered.
 
@@ -120,9 +130,7 @@ def _check_loader(loader: dict[str, Any], where: str) -> Iterator[Finding]:
 
 
 def _check_without_type(config: Config, where: str, known: frozenset[str]) -> Iterator[Finding]:
-    settings: Any = config
-    for key in where.split("."):
-        settings = settings.get(key) if isinstance(settings, dict | Config) else None
+    settings = dig(config, where)
     if not isinstance(settings, dict) or (where.endswith("paramwise_cfg") and "constructor" in config.optim_wrapper):
         return
     for key in settings:
