@@ -10,13 +10,11 @@ that has its scores is not trained again. Nothing reads the test images.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,9 +142,11 @@ def record(row: Row, folder: Path) -> dict[str, Any] | None:
         return None
     test = folder / row.key / "test"
     details, notes = (read(path) for path in (test / "details.json", row.run(folder) / ABOUT))
+    from mmseg.engine.work_dir import log_entries, scalar_logs
+
     kept = {key: details[key] for key in ("intervals_95", "best_dice", "checkpoint") if key in details}
-    logged = [] if row.trained else [entry for file in sorted(row.run(folder).glob("*/vis_data/scalars.json"))
-                                     for entry in entries(file)]
+    logs = [] if row.trained else scalar_logs(row.run(folder))
+    logged = [entry for log in logs for entry in log_entries(log)]
     curve = {str(entry["step"]): entry["lesion/mAP"] for entry in logged if "lesion/mAP" in entry}
     return {**found, **kept, **({"validation_mAP": curve} if curve else {}), **({"trained": notes} if notes else {})}
 
@@ -154,13 +154,6 @@ def record(row: Row, folder: Path) -> dict[str, Any] | None:
 def read(path: Path) -> Any:
     """What a JSON file holds; nothing where it is not there."""
     return json.loads(path.read_text()) if path.is_file() else {}
-
-
-def entries(log: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a log; one that was cut when the machine stopped is none."""
-    for line in log.read_text().splitlines():
-        with contextlib.suppress(ValueError):
-            yield json.loads(line)
 
 
 def table(folder: Path) -> str:

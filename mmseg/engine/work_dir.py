@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from mmseg.utils.errors import UserError
 from mmseg.utils.locks import hold
 
 __all__ = [
-    "CHECKPOINTS", "CURVES", "LATEST", "NEWEST", "RUNNING", "best_checkpoints", "best_name", "checkpoints",
+    "CHECKPOINTS", "CURVES", "LATEST", "NEWEST", "RUNNING", "best_checkpoints", "best_name", "checkpoints", "log_entries",
     "numbered_checkpoints", "numbered_name", "remove_run", "scalar_logs", "sole_writer",
 ]
 
@@ -66,6 +68,13 @@ def checkpoints(folder: str | Path) -> list[Path]:
 def scalar_logs(folder: str | Path) -> list[Path]:
     """The numbers that a run logged, a file for each time it was started."""
     return sorted(Path(folder).glob("*/vis_data/scalars.json"))
+
+
+def log_entries(log: Path) -> Iterator[dict[str, Any]]:
+    """The lines of such a file, but for those that a power cut or a full disk has cut off."""
+    for line in log.read_text().splitlines():
+        with contextlib.suppress(ValueError):
+            yield json.loads(line)
 
 
 def remove_run(folder: str | Path) -> None:

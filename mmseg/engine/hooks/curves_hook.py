@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
 
-from mmseg.engine.work_dir import CURVES, scalar_logs
+from mmseg.engine.work_dir import CURVES, log_entries, scalar_logs
 from mmseg.registry import HOOKS
 from mmseg.visualization import draw_curves
 
@@ -32,16 +31,10 @@ class CurvesHook(Hook):
         own = Path(runner.log_dir)
         resumed = runner._resume_path is not None
         for file in (path for path in scalar_logs(runner.work_dir) if resumed or path.is_relative_to(own)):
-            begun = False
-            for line in file.read_text().splitlines():
-                try:
-                    values = json.loads(line)
-                except ValueError:  # a line that a power cut or a full disk has cut off
-                    continue
-                if "step" not in values:
-                    continue
-                if not begun:  # what an earlier start went on to from here was given up
-                    begun, records = True, {step: of_it for step, of_it in records.items() if step < values["step"]}
+            logged = [values for values in log_entries(file) if "step" in values]
+            if logged:  # what an earlier start went on to from here was given up
+                records = {step: values for step, values in records.items() if step < logged[0]["step"]}
+            for values in logged:
                 records.setdefault(values["step"], {}).update(values)
         if records:
             draw_curves(list(records.values()), Path(runner.work_dir, CURVES))
