@@ -1,20 +1,22 @@
 """The ablation of docs/sdcnet.md: trainings on fold 0 of IDRiD_cv, scored in one way or more on the images left out.
 
-Rows are trained one after the other, each by tools/train.py with --resume, so that a stopped ablation goes on where it was; a row
-that has its scores is not trained again. Nothing reads the test images.
+Rows are trained one after the other, or a few at once (a GPU holds many), each by tools/train.py with --resume, so that a stopped
+ablation goes on where it was; a row that has its scores is not trained again. Nothing reads the test images.
 
-    python benchmarks/ablation.py [--rows isdnet sdcnetplus] [--folder work_dirs/ablation] [--json FILE]
+    python benchmarks/ablation.py [--rows isdnet sdcnetplus] [--folder work_dirs/ablation] [--jobs 1] [--json FILE]
     python benchmarks/ablation.py --list        the rows and their commands
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,13 +87,12 @@ STRIDE4: dict[str, Any] = dict(config="sdcnet/sdcnetplus_r18-d8", options=(UNIFO
 """Rows that score that training in another way."""
 
 ROWS = (
-    Row("softmax", "isdnet/isdnet_r18-d8_softmax", (UNIFORM,)),
+    *(Row("softmax", "isdnet/isdnet_r18-d8_softmax", (UNIFORM,), seed) for seed in (0, 1)),
     Row("sigmoid", "isdnet/isdnet_r18-d8", (UNIFORM,)),
+    *(Row("isdnet", "isdnet/isdnet_r18-d8", (), seed) for seed in (0, 1)),
     Row("sdcnet", "sdcnet/sdcnet_r18-d8", (UNIFORM,)),
     Row("stride4", "sdcnet/sdcnetplus_r18-d8", (UNIFORM,)),
     Row("sdcnetplus", "sdcnet/sdcnetplus_r18-d8"),
-    Row("isdnet", "isdnet/isdnet_r18-d8"),
-    Row("softmax", "isdnet/isdnet_r18-d8_softmax", (UNIFORM,), seed=1),
     Row("ema", "sdcnet/sdcnetplus_r18-d8_ema", seed=1),
     Row("sdcnetplus", "sdcnet/sdcnetplus_r18-d8_ema", seed=1, trained="ema", raw=True),
     Row("flips", **STRIDE4, test_options=("--tta",)),
@@ -100,6 +101,9 @@ ROWS = (
     Row("between", "sdcnet/sdcnetplus_r18-d8_ema", seed=1, trained="ema", raw=True,
         test_options=("--cfg-options", f"{TEST_SIZE}=(1280,854)")),
     Row("smaller", **STRIDE4, test_options=("--cfg-options", f"{TEST_SIZE}=(1080,720)")),
+    Row("nearest", "sdcnet/sdcnetplus_r18-d8", (UNIFORM, "model.down_mode=nearest")),
+    Row("longer", "sdcnet/sdcnetplus_r18-d8", (
+        "train_cfg.max_iters=10000", "train_cfg.val_interval=5000", "optim_wrapper.optimizer.lr=1e-3", "cuda_graph=True")),
 )
 
 COLUMNS = {
@@ -125,13 +129,16 @@ def scores(row: Row, folder: Path) -> dict[str, dict[str, float]] | None:
 
 def about() -> dict[str, Any]:
     """With what a network is trained: rows of several machines and versions stand in one table."""
+    import torch
+
     from mmseg.utils.device import default_device, has_native_bfloat16
 
     command = ["git", "describe", "--always", "--dirty"]
     git = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout if shutil.which("git") else ""
     device = default_device().type
+    name = torch.cuda.get_device_name() if device == "cuda" else device
     return dict(
-        commit=git.strip() or None, date=time.strftime("%Y-%m-%d"), machine=processor(), device=device,
+        commit=git.strip() or None, date=time.strftime("%Y-%m-%d"), machine=processor(), device=name,
         dtype="bfloat16" if has_native_bfloat16(device) else "float32")
 
 
@@ -156,6 +163,40 @@ def read(path: Path) -> Any:
     return json.loads(path.read_text()) if path.is_file() else {}
 
 
+def run(row: Row, folder: Path, log: Path | None) -> None:
+    """Train it where it is not trained, and score it where it has no scores; their output goes into a file, if one is given."""
+    if scores(row, folder) is not None:
+        return
+    train, test = row.train(folder), row.test(folder)
+    with contextlib.ExitStack() as stack:
+        out = None
+        if log is not None:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            out = stack.enter_context(log.open("a"))
+        if not row.is_trained(folder):
+            notes = read(row.run(folder) / ABOUT)
+            parts = [*notes.get("parts", []), about()]  # each time it goes on, by what is there then
+            row.run(folder).mkdir(parents=True, exist_ok=True)
+            (row.run(folder) / ABOUT).write_text(json.dumps(dict(parts=parts), indent=2) + "\n")
+            subprocess.run([sys.executable, *train], cwd=ROOT, check=True, stdout=out, stderr=out)
+        if row.raw:
+            write_raw(row, folder)
+        subprocess.run([sys.executable, *test], cwd=ROOT, check=True, stdout=out, stderr=out)
+    if log is not None:
+        print(f"{row.key}: done, {log}", flush=True)
+
+
+def run_all(rows: list[Row], folder: Path, jobs: int) -> None:
+    """Each training by one row, as many at once as asked for; then the rows that score one of them in another way."""
+    firsts = {}
+    for row in sorted(rows, key=lambda row: bool(row.trained)):
+        firsts.setdefault(row.run(folder), row)
+    rest = [row for row in rows if row not in firsts.values()]
+    with ThreadPoolExecutor(jobs) as pool:
+        for part in (list(firsts.values()), rest):
+            list(pool.map(lambda row: run(row, folder, folder / f"{row.key}.log" if jobs > 1 else None), part))
+
+
 def table(folder: Path) -> str:
     """All rows as Markdown, in percent."""
     header = ["row", "seed", *COLUMNS]
@@ -172,27 +213,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", nargs="*", metavar="NAME", help="only these (default: all)")
     parser.add_argument("--folder", type=Path, default=Path("work_dirs/ablation"), help="where the runs are")
+    parser.add_argument("--jobs", type=int, default=1, help="rows at once; each then prints into FOLDER/<row>_seed<seed>.log")
     parser.add_argument("--list", action="store_true", help="print the commands and train nothing")
     parser.add_argument("--json", type=Path, help="write the scores there, beside those of rows that are there")
     args = parser.parse_args()
     known = {row.name for row in ROWS}
     if unknown := set(args.rows or ()) - known:
         parser.error(f"--rows: got {sorted(unknown)}, expected names of {sorted(known)}")
-    for row in (row for row in ROWS if not args.rows or row.name in args.rows):
-        commands = row.train(args.folder), row.test(args.folder)
-        if args.list:
-            print(*(" ".join(["python", *command]) for command in commands), sep="\n")
-        elif scores(row, args.folder) is None:
-            train, test = commands
-            if not row.is_trained(args.folder):
-                notes = read(row.run(args.folder) / ABOUT)
-                parts = [*notes.get("parts", []), about()]  # each time it goes on, by what is there then
-                row.run(args.folder).mkdir(parents=True, exist_ok=True)
-                (row.run(args.folder) / ABOUT).write_text(json.dumps(dict(parts=parts), indent=2) + "\n")
-                subprocess.run([sys.executable, *train], cwd=ROOT, check=True)
-            if row.raw:
-                write_raw(row, args.folder)
-            subprocess.run([sys.executable, *test], cwd=ROOT, check=True)
+    rows = [row for row in ROWS if not args.rows or row.name in args.rows]
+    if args.list:
+        for row in rows:
+            print(*(" ".join(["python", *command]) for command in (row.train(args.folder), row.test(args.folder))), sep="\n")
+    else:
+        run_all(rows, args.folder, args.jobs)
     if not args.list:
         print(table(args.folder))
         earlier = json.loads(args.json.read_text())["rows"] if args.json and args.json.is_file() else {}

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -29,30 +30,31 @@ def test_its_rows_are_commands_on_the_folds() -> None:
 
 def test_a_row_with_scores_is_shown_and_not_trained(tmp_path: Path) -> None:
     scores = dict(AP=0.25, Dice=0.5, IoU=0.375)
-    folder = tmp_path / "isdnet_seed0" / "test"
-    folder.mkdir(parents=True)
-    (folder / "metrics.json").write_text(json.dumps(dict.fromkeys(("MA", "HE", "EX", "SE", "mean"), scores)))
+    for seed in (0, 1):
+        folder = tmp_path / f"isdnet_seed{seed}" / "test"
+        folder.mkdir(parents=True)
+        (folder / "metrics.json").write_text(json.dumps(dict.fromkeys(("MA", "HE", "EX", "SE", "mean"), scores)))
     lines = run("--rows", "isdnet", "--folder", str(tmp_path)).splitlines()
     assert "| isdnet | 0 | 25.0 | 25.0 | 25.0 | 25.0 | 25.0 | 50.0 | 37.5 |" in lines
     assert any(line.startswith("| sdcnetplus | 0 | not run") for line in lines)
 
 
 def test_a_record_keeps_rows_of_other_machines_and_what_a_score_needs(tmp_path: Path) -> None:
-    test = tmp_path / "isdnet_seed0" / "test"
+    test = tmp_path / "nearest_seed0" / "test"
     test.mkdir(parents=True)
     scores = {name: dict(AP=0.25, Dice=0.5, IoU=0.375) for name in ("MA", "HE", "EX", "SE", "mean")}
     (test / "metrics.json").write_text(json.dumps(scores))
     (test / "details.json").write_text(json.dumps(dict(intervals_95={"mean": {"AP": [0.2, 0.3]}}, curves={}, checkpoint="a.pth")))
     (test.parent / "about.json").write_text(json.dumps(dict(parts=[dict(dtype="float32")])))
-    log = tmp_path / "isdnet_seed0/20260101/vis_data"
+    log = tmp_path / "nearest_seed0/20260101/vis_data"
     log.mkdir(parents=True)
     (log / "scalars.json").write_text('{"step": 1, "loss": 2.0}\n{"step": 1000, "lesion/mAP": 0.2}\n{"step": 20')  # cut
     path = tmp_path / "record.json"
-    path.write_text(json.dumps(dict(rows={"sdcnetplus_seed0": {"mean": {"AP": 0.6}}, "isdnet_seed0": None})))
-    run("--rows", "isdnet", "--folder", str(tmp_path), "--json", str(path))
+    path.write_text(json.dumps(dict(rows={"sdcnetplus_seed0": {"mean": {"AP": 0.6}}, "nearest_seed0": None})))
+    run("--rows", "nearest", "--folder", str(tmp_path), "--json", str(path))
     rows = json.loads(path.read_text())["rows"]
     assert rows["sdcnetplus_seed0"] == {"mean": {"AP": 0.6}} and rows["softmax_seed0"] is None
-    assert rows["isdnet_seed0"] == scores | dict(
+    assert rows["nearest_seed0"] == scores | dict(
         intervals_95={"mean": {"AP": [0.2, 0.3]}}, checkpoint="a.pth", validation_mAP={"1000": 0.2},
         trained=dict(parts=[dict(dtype="float32")]))
 
@@ -101,8 +103,41 @@ def test_a_training_that_was_scored_is_only_scored_again(tmp_path: Path, monkeyp
     for row in ("flips", "stride4", "smaller", "sdcnetplus", "ema"):
         monkeypatch.setattr(sys, "argv", ["ablation.py", "--rows", row, "--folder", str(tmp_path)])
         ablation.main()
-    # flips: not scored before; smaller: what stride4 has trained; sdcnetplus, two seeds; ema: scored under its own name now
+    # flips: not scored before; smaller: what stride4 has trained; sdcnetplus, two seeds; ema: scored under
+    # its own name now
     assert started == ["tools/train.py", "tools/test.py"] * 2 + ["tools/test.py"] + ["tools/train.py", "tools/test.py"] * 3
     assert tested == [averaged, averaged, averaged, averaged, trained, averaged]
     notes = json.loads((tmp_path / "ema_seed1/about.json").read_text())
     assert [sorted(part) for part in notes["parts"]] == [["commit", "date", "device", "dtype", "machine"]] * 2
+
+
+def test_rows_at_once_train_first_and_print_into_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each training once, also where several rows score it."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import ablation
+
+    started: list[tuple[str, str]] = []
+
+    def start(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        if command[0] != "git":
+            folder = Path(command[command.index("--work-dir") + 1])
+            started.append((command[1], folder.name))
+            options["stdout"].write("printed\n")
+        if command[1] == "tools/test.py":
+            (folder / "test").mkdir(parents=True)
+            (folder / "test/metrics.json").write_text(
+                json.dumps(dict.fromkeys(("MA", "HE", "EX", "SE", "mean"), dict.fromkeys(("AP", "Dice", "IoU"), 0.5))))
+        return subprocess.CompletedProcess(command, 0, stdout="")
+
+    monkeypatch.setattr(ablation.subprocess, "run", start)
+    options = ["--rows", "flips", "softmax", "stride4", "smaller", "--jobs", "3", "--folder", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["ablation.py", *options])
+    ablation.main()
+    tools = ("tools/test.py", "tools/train.py")
+    trained = ("softmax_seed0", "softmax_seed1", "stride4_seed0")
+    assert sorted(started[:6]) == [(tool, name) for tool in tools for name in trained]
+    assert sorted(started[6:]) == [("tools/test.py", "flips_seed0"), ("tools/test.py", "smaller_seed0")]
+    assert (tmp_path / "softmax_seed1.log").read_text() == "printed\nprinted\n"
+    started.clear()
+    ablation.main()
+    assert not started

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mmseg.models.backbones.pretrained import in_scope
 from mmseg.models.defaults import PRIOR, RELU, ConfigType, OptConfigType
+from mmseg.models.layers import resize_by_products
 from mmseg.models.losses import SegmentationLoss
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
@@ -111,6 +112,8 @@ class BaseDecodeHead(BaseModule):
     def _resize(self, x: Tensor, size: Sequence[int]) -> Tensor:
         if tuple(x.shape[2:]) == tuple(size):
             return x
+        if x.is_cuda and x.requires_grad and x.dtype == torch.float32:
+            return resize_by_products(x, size, self.align_corners)
         return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=self.align_corners)
 
     def _forward_feature(self, inputs: Sequence[Tensor]) -> Tensor:

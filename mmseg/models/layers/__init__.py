@@ -1,5 +1,6 @@
 """Layers: tensors in, tensors out; no registry, no config, no loss."""
 
+from mmseg.models.layers.bilinear import resize_by_products
 from mmseg.models.layers.conv_out import ConvOut
 from mmseg.models.layers.convolution import Conv2d, conv2d, use_fast_weight_gradients
 from mmseg.models.layers.depthwise_conv import DepthwiseConv2d
@@ -12,5 +13,5 @@ from mmseg.models.layers.sr_decoder import SRDecoder
 
 __all__ = [
     "DSWM", "Conv2d", "ConvOut", "DepthwiseConv2d", "LaplacianPyramid", "PooledConv", "RelationAwareFusion",
-    "SRDecoder", "conv2d", "conv_of_doubled", "use_fast_weight_gradients",
+    "SRDecoder", "conv2d", "conv_of_doubled", "resize_by_products", "use_fast_weight_gradients",
 ]
