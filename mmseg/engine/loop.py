@@ -41,6 +41,7 @@ class IterBasedTrainLoop(_IterBasedTrainLoop):
             if self._iter > 0:
                 self._resume()
             self.runner.model.train()  # a new module says that it trains already, and what its train() freezes would not be
+            self._step = self.runner.training_step()
             while self._iter < self._max_iters and not self.stop_training:
                 if not self.runner.model.training:
                     self.runner.model.train()
@@ -61,6 +62,13 @@ class IterBasedTrainLoop(_IterBasedTrainLoop):
             self.runner.call_hook("after_train_epoch")
             self.runner.call_hook("after_train")
         return self.runner.model
+
+    def run_iter(self, data_batch: Any) -> None:
+        """As mmengine's, with the runner's way of making a step."""
+        self.runner.call_hook("before_train_iter", batch_idx=self._iter, data_batch=data_batch)
+        outputs = self._step(data_batch, optim_wrapper=self.runner.optim_wrapper)
+        self.runner.call_hook("after_train_iter", batch_idx=self._iter, data_batch=data_batch, outputs=outputs)
+        self._iter += 1
 
     def _resume(self) -> None:
         if not self.fast_forward_on_resume:

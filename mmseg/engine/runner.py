@@ -10,7 +10,7 @@ import os
 import signal
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import cached_property, partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper, revert_sync_batchnorm
 from mmengine.runner import BaseLoop, Runner
 from mmengine.runner.checkpoint import weights_to_cpu
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from mmseg.compat.legacy_lr import LegacyLR
@@ -35,6 +35,7 @@ from mmseg.engine.checkpoint import FORMAT_VERSION, OF_THE_CALL, embedded_config
 from mmseg.engine.compiling import compile_network
 from mmseg.engine.config import config_json
 from mmseg.engine.dataset_info import reordered_classes
+from mmseg.engine.graphed_step import GraphedStep
 from mmseg.engine.hooks import BatchSeedHook, NonFiniteGuardHook, ReplaceRunHook, ResumeRandomStateHook, RuntimeInfoHook
 from mmseg.engine.log_window import capture_log_window, restore_log_window
 from mmseg.engine.random_state import capture_random_state
@@ -157,6 +158,15 @@ class LesionRunner(Runner):
         self.compiled = reason is None
         if reason:
             self.logger.warning(f"compile: training goes on uncompiled, since compiling fails here: {reason}")
+
+    def training_step(self) -> Callable[..., dict[str, Tensor]]:
+        """The model's ``train_step``, or on one GPU, where the config has ``cuda_graph=True``, the same captured and replayed."""
+        if not self.cfg.get("cuda_graph") or default_device().type != "cuda":
+            return self.model.train_step
+        if self.distributed:
+            self.logger.info("cuda_graph: not used, since processes exchange gradients during the backward pass")
+            return self.model.train_step
+        return GraphedStep(self.bare_model)
 
     def _init_model_weights(self) -> None:
         """Initialise, and look for pretrained weights, unless all weights come from a checkpoint anyway."""

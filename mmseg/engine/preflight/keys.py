@@ -34,7 +34,7 @@ from mmseg.utils.errors import nearest
 __all__ = ["LOADERS", "arguments", "dig", "key_findings"]
 
 TOP_LEVEL_KEYS = frozenset({
-    "activation_checkpointing", "auto_scale_lr", "compile", "custom_hooks", "custom_imports", "data_preprocessor",
+    "activation_checkpointing", "auto_scale_lr", "compile", "cuda_graph", "custom_hooks", "custom_imports", "data_preprocessor",
     "default_hooks", "default_scope", "efficient_conv_bn_eval", "env_cfg", "experiment_name", "find_unused_parameters",
     "launcher", "load_from", "log_level", "log_processor", "model", "model_wrapper_cfg", "optim_wrapper", "param_scheduler",
     "randomness", "resume", "runner_type", "sync_bn", "test_cfg", "test_dataloader", "test_evaluator", "train_cfg",

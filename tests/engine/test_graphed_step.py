@@ -1,0 +1,176 @@
+"""A captured step is the step."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from comparing import MakeConfig, logged, state_differences, train
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmengine.structures import PixelData
+
+from mmseg.apis import build_runner
+from mmseg.engine import AutocastOptimWrapper, LesionRunner
+from mmseg.engine.graphed_step import _WARM_UP, GraphedStep
+from mmseg.models.data_preprocessors import LesionDataPreprocessor
+from mmseg.utils.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_without_a_gpu_a_step_is_the_models_own(run_config: MakeConfig, tmp_path: Path) -> None:
+    runner = build_runner(run_config(tmp_path, cuda_graph=True))
+    if not torch.cuda.is_available():
+        assert runner.training_step() == runner.model.train_step
+
+
+class _FakeModel:
+    """Counts who was asked to make a step."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def train_step(self, batch: Any, optim_wrapper: Any) -> dict[str, Any]:
+        self.steps += 1
+        return {"loss": batch}
+
+
+@pytest.mark.parametrize("way", ["accumulated", "scaled", "a user's own"])
+def test_other_kinds_of_steps_are_made_by_the_model(way: str) -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1)
+    wrapper: OptimWrapper
+    if way == "accumulated":
+        wrapper = AutocastOptimWrapper(optimizer=optimizer, accumulative_counts=2)
+    elif way == "scaled":
+        wrapper = AmpOptimWrapper.__new__(AmpOptimWrapper)  # its own __init__ needs a GPU
+    else:
+        wrapper = type("Own", (OptimWrapper,), {})(optimizer=optimizer)
+    model = _FakeModel()
+    step = GraphedStep(model)
+    assert [step(i, wrapper)["loss"] for i in range(9)] == list(range(9))  # type: ignore[arg-type]
+    assert model.steps == 9
+
+
+SHORT = dict(train_cfg__max_iters=12, param_scheduler=[], default_hooks__logger__interval=1)
+
+
+class _Eager:
+    """A graph whose one replay has been done by what was captured."""
+
+    replays = 0
+
+    def replay(self) -> None:
+        _Eager.replays += 1
+
+
+def with_graphs(monkeypatch: pytest.MonkeyPatch, runner: LesionRunner) -> None:
+    monkeypatch.setattr(runner, "training_step", lambda: GraphedStep(runner.bare_model))
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", _Eager)
+
+
+def test_a_captured_batch_is_learned_from_as_it_would_have_been(
+    run_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All but the replay itself, for which there is no GPU here: losses in the log, gradients, clipping, update."""
+    overrides = SHORT | dict(train_cfg__max_iters=_WARM_UP + 1)
+    train(run_config(tmp_path / "plain", **overrides))
+    runner = build_runner(run_config(tmp_path / "graph", **overrides))
+    with_graphs(monkeypatch, runner)
+    monkeypatch.setattr(torch.cuda, "graph", contextlib.nullcontext)
+    monkeypatch.setattr(_Eager, "replays", 0)
+    runner.train()
+    assert _Eager.replays == 1
+    last = f"iter_{_WARM_UP + 1}.pth"
+    assert state_differences(tmp_path / "graph" / last, tmp_path / "plain" / last) == []
+    assert logged(tmp_path / "graph") == logged(tmp_path / "plain")
+
+
+def test_a_batch_of_another_size_is_not_replayed(
+    run_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overrides = SHORT | dict(train_cfg__max_iters=_WARM_UP + 2)
+    runner = build_runner(run_config(tmp_path, **overrides))
+    with_graphs(monkeypatch, runner)
+    monkeypatch.setattr(torch.cuda, "graph", contextlib.nullcontext)
+    monkeypatch.setattr(_Eager, "replays", 0)
+    plain = LesionDataPreprocessor._prepare
+
+    def smaller_at_last(self: Any, data: Any, training: bool) -> Any:
+        prepared = plain(self, data, training)
+        if self.iteration == _WARM_UP + 1:
+            prepared["inputs"] = prepared["inputs"][..., :32, :32]
+            for sample in prepared["data_samples"]:
+                sample.gt_sem_seg = PixelData(data=sample.gt_sem_seg.data[..., :32, :32])
+        return prepared
+
+    monkeypatch.setattr(LesionDataPreprocessor, "_prepare", smaller_at_last)
+    runner.train()
+    assert _Eager.replays == 1 and len(logged(tmp_path)) == _WARM_UP + 2
+
+
+def test_what_cannot_be_captured_is_said(run_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextlib.contextmanager
+    def refuse(_: Any) -> Iterator[None]:
+        yield
+        raise RuntimeError("\noperation not permitted when stream is capturing\nmore")
+
+    runner = build_runner(run_config(tmp_path, **SHORT))
+    with_graphs(monkeypatch, runner)
+    monkeypatch.setattr(torch.cuda, "graph", refuse)
+    reason = r"SDCNet whose training step cannot be captured \(operation not permitted when stream is capturing\), expected .* " \
+        "--cfg-options cuda_graph=False"
+    with pytest.raises(UserError, match=reason):
+        runner.train()
+
+
+@pytest.fixture
+def exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No TF32, and no choice between algorithms."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+
+
+@pytest.mark.gpu
+class TestOnAGpu:
+    @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+    def test_a_replay_computes_what_the_step_computes(
+        self, run_config: MakeConfig, tmp_path: Path, exact: None, dtype: str
+    ) -> None:
+        """On the weights that a captured run has trained, with the same batch and the same dropout."""
+        config = run_config(tmp_path, cuda_graph=True, env_cfg__cudnn_benchmark=False, optim_wrapper__dtype=dtype, **SHORT)
+        runner = train(config)
+        step, wrapper = runner.train_loop._step, runner.optim_wrapper
+        assert step._captured is not None and len(logged(tmp_path)) == 12
+        for group in wrapper.optimizer.param_groups:
+            group.update(lr=0.0, weight_decay=0.0)
+        batch, found = next(iter(runner.train_dataloader)), []
+        for make in (step, runner.model.train_step):
+            torch.manual_seed(1)
+            losses = make(copy.deepcopy(batch), optim_wrapper=wrapper)
+            found.append({**losses, "grad_norm": wrapper.gradient_norm})
+        tolerance = 1e-2 if dtype == "bfloat16" else 1e-4
+        for name, value in found[1].items():
+            assert float(found[0][name]) == pytest.approx(float(value), rel=tolerance), name
+
+    def test_a_model_that_cannot_be_captured_is_refused(self, run_config: MakeConfig, tmp_path: Path) -> None:
+        """In a process of its own: a failed capture leaves torch unable to draw random numbers on the GPU."""
+        code = (
+            "import sys; from mmengine.config import Config; from mmseg.models.decode_heads.decode_head import BaseDecodeHead\n"
+            "from mmseg.apis import build_runner; from mmseg.utils.errors import UserError\n"
+            "plain = BaseDecodeHead.loss_by_feat\n"
+            "BaseDecodeHead.loss_by_feat = lambda self, x, s: (x.sum().item(), plain(self, x, s))[1]\n"
+            "try: build_runner(Config.fromfile(sys.argv[1])).train()\n"
+            "except UserError as error: print('refused:', error)"
+        )
+        path = tmp_path / "config.py"
+        run_config(tmp_path / "run", cuda_graph=True, **SHORT).dump(path)
+        done = subprocess.run([sys.executable, "-c", code, str(path)], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert "refused: cuda_graph: got a SDCNet whose training step cannot be captured" in done.stdout, done.stderr
+        assert "cuda_graph=False" in done.stdout
