@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from mmengine.structures import PixelData
 from torch import Tensor, nn
 
 from mmseg.engine.autocast import AutocastOptimWrapper
+from mmseg.utils.device import recorded
 from mmseg.utils.errors import UserError
 
 __all__ = ["GraphedStep"]
@@ -23,7 +25,7 @@ _WARM_UP = 5
 class _Captured:
     """What one replay reads and writes, always in the same place."""
 
-    graph: torch.cuda.CUDAGraph
+    replay: Callable[[], None]
     inputs: Tensor
     targets: list[Tensor]
     losses: Tensor
@@ -43,11 +45,12 @@ class GraphedStep:
     are accumulated or losses are scaled.
 
     Args:
-        model: a segmentor on one GPU, not wrapped for distributed training.
+        model: a segmentor on one GPU, not wrapped for distributed training; its hooks are not called in a replay.
+        note: called after each replay, before the update, with the losses by name and the samples of the batch.
     """
 
-    def __init__(self, model: Any) -> None:
-        self._model = model
+    def __init__(self, model: Any, note: Callable[[dict[str, Tensor], Sequence[Any]], None]) -> None:
+        self._model, self._note = model, note
         self._captured: _Captured | None = None
         self._steps = 0
 
@@ -70,13 +73,15 @@ class GraphedStep:
             return self._as_it_is(data, optim_wrapper)
         captured.inputs.copy_(data["inputs"])
         torch._foreach_copy_(captured.targets, targets)
-        captured.graph.replay()
+        captured.replay()
         for parameter, gradient in captured.gradients:
             parameter.grad = gradient
+        losses = dict(zip(captured.names, captured.losses.clone().unbind(), strict=True))
+        self._note({name: value for name, value in losses.items() if name != "loss"}, data["data_samples"])
         optim_wrapper._inner_count += 1
         optim_wrapper.step()
         optim_wrapper.zero_grad()
-        return dict(zip(captured.names, captured.losses.clone().unbind(), strict=True))
+        return losses
 
     def _as_it_is(self, data: dict[str, Any], optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
         """The rest of mmengine's ``train_step``."""
@@ -93,13 +98,15 @@ class GraphedStep:
             own.gt_sem_seg = PixelData(data=sample.gt_sem_seg.data.clone())
             samples.append(own)
         self._model.zero_grad(set_to_none=True)  # so that a replay writes the gradients instead of adding to them
-        graph = torch.cuda.CUDAGraph()
+
+        def step() -> tuple[list[str], Tensor]:
+            with optim_wrapper.optim_context(self._model):
+                loss, losses = self._model.parse_losses(self._model.forward(inputs, samples, mode="loss"))
+            loss.backward()
+            return list(losses), torch.stack([value.detach().float() for value in losses.values()])
+
         try:
-            with torch.cuda.graph(graph):
-                with optim_wrapper.optim_context(self._model):
-                    loss, losses = self._model.parse_losses(self._model(inputs=inputs, data_samples=samples, mode="loss"))
-                loss.backward()
-                stacked = torch.stack([value.detach().float() for value in losses.values()])
+            replay, (names, losses) = recorded(step)
         except RuntimeError as error:
             lines = str(error.__context__ or error).splitlines()  # the end of a failed capture fails, too
             reason = next((line.strip() for line in lines if line.strip()), "no reason given")
@@ -108,7 +115,7 @@ class GraphedStep:
                 "that only computes on the GPU; train with --cfg-options cuda_graph=False"
             ) from error
         gradients = [(p, p.grad) for p in self._model.parameters() if p.grad is not None]
-        return _Captured(graph, inputs, [sample.gt_sem_seg.data for sample in samples], stacked, list(losses), gradients)
+        return _Captured(replay, inputs, [sample.gt_sem_seg.data for sample in samples], losses, names, gradients)
 
 
 def _is_plain(optim_wrapper: OptimWrapper) -> bool:

@@ -166,7 +166,8 @@ class LesionRunner(Runner):
         if self.distributed:
             self.logger.info("cuda_graph: not used, since processes exchange gradients during the backward pass")
             return self.model.train_step
-        return GraphedStep(self.bare_model)
+        return GraphedStep(
+            self.bare_model, lambda losses, samples: self.call_hook("after_losses", losses=losses, data_samples=samples))
 
     def _init_model_weights(self) -> None:
         """Initialise, and look for pretrained weights, unless all weights come from a checkpoint anyway."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -15,8 +15,10 @@ from mmseg.utils.errors import UserError
 __all__ = [
     "check_local_rank", "default_device", "distributed_backend", "exact_convolutions", "free_memory", "get_rng_state",
     "gpu_report", "has_native_bfloat16", "local_processes", "peak_memory", "prefers_planar_weight_gradients",
-    "process_device", "reset_peak_memory", "resolve_device", "set_rng_state", "wait_for",
+    "process_device", "recorded", "reset_peak_memory", "resolve_device", "set_rng_state", "wait_for",
 ]
+
+T = TypeVar("T")
 
 
 def default_device() -> torch.device:
@@ -172,3 +174,21 @@ def peak_memory(device: torch.device) -> tuple[int, int] | None:
     torch.cuda.synchronize(device)
     free = torch.cuda.mem_get_info(device)[0]
     return torch.cuda.max_memory_reserved(device), free + torch.cuda.memory_reserved(device)
+
+
+def recorded(work: Callable[[], T]) -> tuple[Callable[[], None], T]:
+    """Record what a piece of work does on the GPU as a CUDA graph; nothing is computed yet.
+
+    Args:
+        work: that only computes: it neither waits for the GPU nor copies to it.
+
+    Returns:
+        a function that does all of it, and what ``work`` has returned: tensors that the former writes, each time anew.
+
+    Raises:
+        RuntimeError: the work cannot be recorded. Nothing can be drawn or allocated on the GPU after that (torch 2.11).
+    """
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        result = work()
+    return graph.replay, result

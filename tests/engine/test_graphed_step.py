@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from mmengine.structures import PixelData
 from mmseg.apis import build_runner
 from mmseg.engine import AutocastOptimWrapper, LesionRunner
 from mmseg.engine.graphed_step import _WARM_UP, GraphedStep
+from mmseg.models import BaseSegmentor
 from mmseg.models.data_preprocessors import LesionDataPreprocessor
 from mmseg.utils.errors import UserError
 
@@ -53,7 +52,7 @@ def test_other_kinds_of_steps_are_made_by_the_model(way: str) -> None:
     else:
         wrapper = type("Own", (OptimWrapper,), {})(optimizer=optimizer)
     model = _FakeModel()
-    step = GraphedStep(model)
+    step = GraphedStep(model, lambda *_: pytest.fail("replayed"))
     assert [step(i, wrapper)["loss"] for i in range(9)] == list(range(9))  # type: ignore[arg-type]
     assert model.steps == 9
 
@@ -61,45 +60,49 @@ def test_other_kinds_of_steps_are_made_by_the_model(way: str) -> None:
 SHORT = dict(train_cfg__max_iters=12, param_scheduler=[], default_hooks__logger__interval=1)
 
 
-class _Eager:
-    """A graph whose one replay has been done by what was captured."""
+class _Recorder:
+    """In place of a GPU: the work is done when it is recorded, so that its first replay has nothing left to do."""
 
     replays = 0
 
-    def replay(self) -> None:
-        _Eager.replays += 1
+    def __call__(self, work: Any) -> Any:
+        return self._replay, work()
+
+    def _replay(self) -> None:
+        self.replays += 1
 
 
-def with_graphs(monkeypatch: pytest.MonkeyPatch, runner: LesionRunner) -> None:
-    monkeypatch.setattr(runner, "training_step", lambda: GraphedStep(runner.bare_model))
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", _Eager)
+@pytest.fixture
+def recorder(monkeypatch: pytest.MonkeyPatch) -> _Recorder:
+    recorder = _Recorder()
+    monkeypatch.setattr("mmseg.engine.graphed_step.recorded", recorder)
+    return recorder
+
+
+def with_graphs(monkeypatch: pytest.MonkeyPatch, config: Any) -> LesionRunner:
+    runner = build_runner(config)
+    runner.cfg.cuda_graph = True
+    monkeypatch.setattr("mmseg.engine.runner.default_device", lambda: torch.device("cuda"))
+    return runner
 
 
 def test_a_captured_batch_is_learned_from_as_it_would_have_been(
-    run_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recorder: _Recorder
 ) -> None:
     """All but the replay itself, for which there is no GPU here: losses in the log, gradients, clipping, update."""
     overrides = SHORT | dict(train_cfg__max_iters=_WARM_UP + 1)
     train(run_config(tmp_path / "plain", **overrides))
-    runner = build_runner(run_config(tmp_path / "graph", **overrides))
-    with_graphs(monkeypatch, runner)
-    monkeypatch.setattr(torch.cuda, "graph", contextlib.nullcontext)
-    monkeypatch.setattr(_Eager, "replays", 0)
-    runner.train()
-    assert _Eager.replays == 1
+    with_graphs(monkeypatch, run_config(tmp_path / "graph", **overrides)).train()
+    assert recorder.replays == 1
     last = f"iter_{_WARM_UP + 1}.pth"
     assert state_differences(tmp_path / "graph" / last, tmp_path / "plain" / last) == []
     assert logged(tmp_path / "graph") == logged(tmp_path / "plain")
 
 
 def test_a_batch_of_another_size_is_not_replayed(
-    run_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recorder: _Recorder
 ) -> None:
     overrides = SHORT | dict(train_cfg__max_iters=_WARM_UP + 2)
-    runner = build_runner(run_config(tmp_path, **overrides))
-    with_graphs(monkeypatch, runner)
-    monkeypatch.setattr(torch.cuda, "graph", contextlib.nullcontext)
-    monkeypatch.setattr(_Eager, "replays", 0)
     plain = LesionDataPreprocessor._prepare
 
     def smaller_at_last(self: Any, data: Any, training: bool) -> Any:
@@ -111,19 +114,34 @@ def test_a_batch_of_another_size_is_not_replayed(
         return prepared
 
     monkeypatch.setattr(LesionDataPreprocessor, "_prepare", smaller_at_last)
-    runner.train()
-    assert _Eager.replays == 1 and len(logged(tmp_path)) == _WARM_UP + 2
+    with_graphs(monkeypatch, run_config(tmp_path, **overrides)).train()
+    assert recorder.replays == 1 and len(logged(tmp_path)) == _WARM_UP + 2
+
+
+def test_a_replayed_loss_that_is_not_finite_ends_training(
+    run_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recorder: _Recorder
+) -> None:
+    """With the files of that batch, and before the update."""
+    runner = with_graphs(monkeypatch, run_config(tmp_path, **SHORT))
+    plain = BaseSegmentor.forward
+
+    def spoilt(self: Any, inputs: torch.Tensor, data_samples: Any = None, mode: str = "tensor") -> Any:
+        losses = plain(self, inputs, data_samples, mode)
+        if self.data_preprocessor.iteration == _WARM_UP:
+            losses["decode.loss_dice"] = losses["decode.loss_dice"] + float("nan")
+        return losses
+
+    monkeypatch.setattr(BaseSegmentor, "forward", spoilt)
+    with pytest.raises(UserError, match=rf"iteration {_WARM_UP + 1}: .*not finite(?s:.)*decode\.loss_dice nan(?s:.)*\.(jpg|png)"):
+        runner.train()
 
 
 def test_what_cannot_be_captured_is_said(run_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    @contextlib.contextmanager
-    def refuse(_: Any) -> Iterator[None]:
-        yield
+    def refuse(_: Any) -> None:
         raise RuntimeError("\noperation not permitted when stream is capturing\nmore")
 
-    runner = build_runner(run_config(tmp_path, **SHORT))
-    with_graphs(monkeypatch, runner)
-    monkeypatch.setattr(torch.cuda, "graph", refuse)
+    monkeypatch.setattr("mmseg.engine.graphed_step.recorded", refuse)
+    runner = with_graphs(monkeypatch, run_config(tmp_path, **SHORT))
     reason = r"SDCNet whose training step cannot be captured \(operation not permitted when stream is capturing\), expected .* " \
         "--cfg-options cuda_graph=False"
     with pytest.raises(UserError, match=reason):

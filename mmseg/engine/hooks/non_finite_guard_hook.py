@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,7 +70,11 @@ class NonFiniteGuardHook(Hook):
         """Keep the losses of a training batch and the names of its files until the update."""
         if kwargs.get("mode") == "loss" and isinstance(output, dict):
             losses = {name: loss.detach() for name, loss in output.items() if isinstance(loss, Tensor)}
-            self._seen.append((losses, [str(sample.get("img_path")) for sample in kwargs.get("data_samples") or []]))
+            self.after_losses(self._runner, losses, kwargs.get("data_samples") or [])
+
+    def after_losses(self, runner: Any, losses: dict[str, Tensor], data_samples: Sequence[Any]) -> None:
+        """Also called for a batch whose losses were replayed (:class:`~mmseg.engine.graphed_step.GraphedStep`)."""
+        self._seen.append((losses, [str(sample.get("img_path")) for sample in data_samples]))
 
     def _check(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         batches, self._seen = self._seen, []
