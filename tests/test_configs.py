@@ -38,7 +38,7 @@ def batch() -> dict:
 
 
 def test_all_are_found() -> None:
-    assert len(LEAVES) == 15
+    assert len(LEAVES) == 16
     assert len(BASES) == 4
 
 

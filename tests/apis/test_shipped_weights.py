@@ -26,7 +26,7 @@ class TestWeights:
         checkpoint = read_checkpoint(path)
         meta = checkpoint["meta"]
         assert checkpoint.keys() == {"state_dict", "meta"}
-        assert (meta["config_name"], meta["iter"], meta["init"]) == ("sdcnetplus_r18-d8_512x512_2k_IDRiD", 2000, "scratch")
+        assert (meta["config_name"], meta["iter"], meta["init"]) == ("sdcnetplus_r18-d8_512x512_40k_IDRiD", 10000, "scratch")
         assert meta["thresholds"] == pytest.approx({"MA": 0.15, "HE": 0.3, "EX": 0.16, "SE": 0.48})
         assert '"/' not in meta["config_json"]
 
@@ -35,7 +35,7 @@ class TestWeights:
         assert found.classes == LESIONS and found.masks.shape == (4, 160, 240)
 
     def test_the_scores_in_the_documents_are_those_that_were_recorded(self, path: Path) -> None:
-        record = json.loads((ROOT / "benchmarks/results/idrid_test_sdcnetplus.json").read_text())
+        record = json.loads((ROOT / "benchmarks/results/idrid_test_sdcnetplus_10k.json").read_text())
         assert f"weights/{path.name}" in record["command"]
         scores = record["metrics"]
         shown = [f"{100 * scores['mean']['AP']:.1f}"]
