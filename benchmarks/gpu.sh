@@ -2,15 +2,17 @@
 # What is to be known of a GPU, part by part: bash benchmarks/gpu.sh OUT [PART ...]
 #   tests      the tests that need one
 #   step       a training step: bfloat16 against float32, torch's own ways, compiled, images on the host
+#   graph      300 iterations of training with cuda_graph and without: compare `time` in the logs
 #   inference  one photograph
 #   train      SDC-Net+ and ISDNet for 2,000 iterations each, and their scores on IDRiD's test images
+#   ablation   the rows of docs/sdcnet.md, $JOBS at once (default 8; NVIDIA's MPS makes them faster); not among the default parts
 # A part that fails or takes more than ten minutes ends alone (exit code 1 in the end). OUT gets a log and, where there are numbers, a JSON file of each.
 # IDRiD in $IDRID_ROOT; PYTHON names another interpreter; ITERATIONS another length of training.
 set -uo pipefail
 CDPATH='' cd -- "$(dirname "$0")/.."
 out=${1:?expected a folder for the results: bash benchmarks/gpu.sh OUT [PART ...]}
 shift
-parts=${*:-tests step inference train}
+parts=${*:-tests step graph inference train}
 python=${PYTHON:-python}
 sdcnet=configs/sdcnet/sdcnetplus_r18-d8_512x512_2k_IDRiD.py
 isdnet=configs/isdnet/isdnet_r18-d8_512x512_2k_IDRiD.py
@@ -43,6 +45,12 @@ for part in $parts; do
         step sdcnetplus_host $sdcnet --ways default --cfg-options train_dataloader.dataset.cache=host
         step isdnet $isdnet
         ;;
+    graph)
+        for graph in True False; do
+            measure "graph_$graph" "$python" tools/train.py configs/sdcnet/sdcnetplus_r18-d8_512x512_10k_IDRiD.py \
+                --work-dir "$out/graph_$graph" --cfg-options train_cfg.max_iters=300 cuda_graph=$graph
+        done
+        ;;
     inference)
         measure inference_sdcnetplus "$python" benchmarks/inference.py $sdcnet --json "$out/inference_sdcnetplus.json"
         measure inference_isdnet "$python" benchmarks/inference.py $isdnet --json "$out/inference_isdnet.json"
@@ -55,7 +63,8 @@ for part in $parts; do
                 measure "test_$name" "$python" tools/test.py "$config" "$out/$name/latest.pth" --work-dir "$out/$name" --out "$out/test_$name"
         done
         ;;
-    *) echo "error: got part '$part', expected tests, step, inference or train" >&2; exit 2 ;;
+    ablation) measure ablation "$python" benchmarks/ablation.py --jobs "${JOBS:-8}" --folder "$out/ablation" --json "$out/ablation.json" ;;
+    *) echo "error: got part '$part', expected tests, step, graph, inference, train or ablation" >&2; exit 2 ;;
     esac
 done
 exit $failed

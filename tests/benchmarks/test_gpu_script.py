@@ -24,7 +24,7 @@ def run(repo: Path, folder: Path, *parts: str, fails: str = "nothing", **variabl
 
 def test_every_part_runs_files_that_are_there(repo: Path, tmp_path: Path) -> None:
     code, commands, text = run(repo, tmp_path, ITERATIONS="7")
-    assert code == 0 and len(commands) == 1 + 4 + 2 + 4
+    assert code == 0 and len(commands) == 1 + 4 + 2 + 2 + 4
     for command in commands:
         for word in command:
             if word.startswith(("benchmarks/", "tools/", "configs/")):
@@ -32,6 +32,12 @@ def test_every_part_runs_files_that_are_there(repo: Path, tmp_path: Path) -> Non
     assert sum("train_cfg.max_iters=7" in command for command in commands) == 2
     assert text.count("exit code 0") == len(commands)
     assert len(list((tmp_path / "out").glob("*.log"))) == len(commands)
+
+
+def test_the_ablation_is_asked_for(repo: Path, tmp_path: Path) -> None:
+    code, commands, _ = run(repo, tmp_path, "ablation", JOBS="3")
+    assert code == 0 and commands == [[
+        "benchmarks/ablation.py", "--jobs", "3", "--folder", f"{tmp_path}/out/ablation", "--json", f"{tmp_path}/out/ablation.json"]]
 
 
 @pytest.mark.parametrize(("fails", "left"), [("compile=True", 4), ("tools/train.py", 2)])
