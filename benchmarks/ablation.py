@@ -15,6 +15,7 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,9 +27,13 @@ from _record import processor, write_record
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from mmseg.utils.errors import UserError  # noqa: E402
+
 ABOUT = "about.json"
 RAW = "raw.pth"
 TEST_SIZE = "test_dataloader.dataset.size"
+WRITING_RAW = threading.Lock()
+"""Several rows may score the same trained weights."""
 UNIFORM = "data_preprocessor.train_transforms.0.lesion_prob=0"
 
 
@@ -165,8 +170,6 @@ def read(path: Path) -> Any:
 
 def run(row: Row, folder: Path, log: Path | None) -> None:
     """Train it where it is not trained, and score it where it has no scores; their output goes into a file, if one is given."""
-    if scores(row, folder) is not None:
-        return
     train, test = row.train(folder), row.test(folder)
     with contextlib.ExitStack() as stack:
         out = None
@@ -180,21 +183,39 @@ def run(row: Row, folder: Path, log: Path | None) -> None:
             (row.run(folder) / ABOUT).write_text(json.dumps(dict(parts=parts), indent=2) + "\n")
             subprocess.run([sys.executable, *train], cwd=ROOT, check=True, stdout=out, stderr=out)
         if row.raw:
-            write_raw(row, folder)
+            with WRITING_RAW:
+                write_raw(row, folder)
         subprocess.run([sys.executable, *test], cwd=ROOT, check=True, stdout=out, stderr=out)
-    if log is not None:
-        print(f"{row.key}: done, {log}", flush=True)
 
 
-def run_all(rows: list[Row], folder: Path, jobs: int) -> None:
-    """Each training by one row, as many at once as asked for; then the rows that score one of them in another way."""
-    firsts = {}
+def run_all(rows: list[Row], folder: Path, jobs: int) -> list[str]:
+    """Each training by one row, as many at once as asked for; then the rows that score one of them in another way.
+
+    Returns:
+        the rows that failed, which keep no other from being run.
+    """
+    failed: list[str] = []
+
+    def try_to_run(row: Row) -> None:
+        if scores(row, folder) is not None:
+            return
+        log = folder / f"{row.key}.log" if jobs > 1 else None
+        try:
+            run(row, folder, log)
+        except (subprocess.CalledProcessError, UserError) as error:
+            failed.append(row.key)
+            print(f"{row.key}: failed: {error}" + (f"; see {log}" if log else ""), file=sys.stderr, flush=True)
+        else:
+            print(f"{row.key}: done" + (f", {log}" if log else ""), flush=True)
+
+    firsts: dict[Path, Row] = {}
     for row in sorted(rows, key=lambda row: bool(row.trained)):
         firsts.setdefault(row.run(folder), row)
     rest = [row for row in rows if row not in firsts.values()]
     with ThreadPoolExecutor(jobs) as pool:
         for part in (list(firsts.values()), rest):
-            list(pool.map(lambda row: run(row, folder, folder / f"{row.key}.log" if jobs > 1 else None), part))
+            list(pool.map(try_to_run, part))
+    return failed
 
 
 def table(folder: Path) -> str:
@@ -224,13 +245,14 @@ def main() -> None:
     if args.list:
         for row in rows:
             print(*(" ".join(["python", *command]) for command in (row.train(args.folder), row.test(args.folder))), sep="\n")
-    else:
-        run_all(rows, args.folder, args.jobs)
-    if not args.list:
-        print(table(args.folder))
-        earlier = json.loads(args.json.read_text())["rows"] if args.json and args.json.is_file() else {}
-        rows = {row.key: record(row, args.folder) or earlier.get(row.key) for row in ROWS}  # of another machine, too
-        write_record(args.json, "ablation.py", ("torch",), rows=rows)
+        return
+    failed = run_all(rows, args.folder, args.jobs)
+    print(table(args.folder))
+    earlier = json.loads(args.json.read_text())["rows"] if args.json and args.json.is_file() else {}
+    records = {row.key: record(row, args.folder) or earlier.get(row.key) for row in ROWS}  # of another machine, too
+    write_record(args.json, "ablation.py", ("torch",), rows=records)
+    if failed:
+        sys.exit(f"error: {len(failed)} rows failed: {', '.join(failed)}; the same command goes on with them")
 
 
 if __name__ == "__main__":

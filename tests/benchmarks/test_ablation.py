@@ -140,3 +140,30 @@ def test_rows_at_once_train_first_and_print_into_files(tmp_path: Path, monkeypat
     started.clear()
     ablation.main()
     assert not started
+
+
+def test_a_row_that_fails_keeps_no_other_from_being_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import ablation
+
+    def start(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        if command[1] == "tools/train.py" and "softmax" in command[2]:
+            raise subprocess.CalledProcessError(2, command)
+        if command[1] == "tools/test.py":
+            out = Path(command[command.index("--out") + 1])
+            out.mkdir(parents=True)
+            scores = dict.fromkeys(("MA", "HE", "EX", "SE", "mean"), dict.fromkeys(("AP", "Dice", "IoU"), 0.5))
+            (out / "metrics.json").write_text(json.dumps(scores))
+        return subprocess.CompletedProcess(command, 0, stdout="")
+
+    monkeypatch.setattr(ablation.subprocess, "run", start)
+    path = tmp_path / "record.json"
+    options = ["--rows", "softmax", "stride4", "flips", "--folder", str(tmp_path), "--json", str(path)]
+    monkeypatch.setattr(sys, "argv", ["ablation.py", *options])
+    with pytest.raises(SystemExit, match="2 rows failed: softmax_seed0, softmax_seed1"):
+        ablation.main()
+    assert "softmax_seed1: failed" in capsys.readouterr().err
+    rows = json.loads(path.read_text())["rows"]
+    assert rows["flips_seed0"] and rows["stride4_seed0"] and rows["softmax_seed0"] is None
