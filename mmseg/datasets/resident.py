@@ -15,7 +15,7 @@ from torch.utils.data import Dataset, get_worker_info
 
 from mmseg.datasets.lesion_dataset import LesionDataset
 from mmseg.datasets.sample_store import DiskStore, Sample, keep_in_memory
-from mmseg.datasets.sampling import lesion_points
+from mmseg.datasets.sampling import LesionPoints, lesion_points
 from mmseg.registry import DATASETS
 from mmseg.structures import pack_masks
 from mmseg.utils.device import default_device, free_memory, local_processes
@@ -96,6 +96,7 @@ class ResidentDataset(Dataset):
         image, masks = kept.image, kept.masks
         if in_worker:  # torch moves what is sent into shared memory, in place, and would hold that as long as the sample
             image, masks = image.clone(), masks.clone()
+            sample.set_metainfo(dict(lesion_points=LesionPoints(points.clone() for points in sample.lesion_points)))
         return dict(inputs=image, masks=masks, data_samples=sample)
 
 

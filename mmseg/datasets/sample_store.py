@@ -23,6 +23,7 @@ from torch.utils.data import get_worker_info
 
 from mmseg.datasets import reading
 from mmseg.datasets.lesion_dataset import LesionDataset
+from mmseg.datasets.sampling import LesionPoints
 from mmseg.structures import SegDataSample
 from mmseg.utils.device import default_device
 from mmseg.utils.errors import UserError
@@ -154,7 +155,7 @@ class DiskStore:
         data = torch.from_numpy(self._bytes[start : start + 4 * pixels + 4 * sum(entry["points"])])
         points = data[4 * pixels :].view(torch.int16).view(-1, 2).split(entry["points"])
         meta = {key: tuple(value) if isinstance(value, list) else value for key, value in entry["meta"].items()}
-        sample = SegDataSample(metainfo=meta | dict(lesion_points=list(points)))
+        sample = SegDataSample(metainfo=meta | dict(lesion_points=LesionPoints(points)))
         if get_worker_info() is None and default_device().type == "cuda":  # else the copy to the GPU would wait for it
             data = data[: 4 * pixels].pin_memory()
         return Sample(data[: 3 * pixels].view(3, height, width), data[3 * pixels : 4 * pixels].view(height, width), sample)

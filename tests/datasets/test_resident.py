@@ -107,6 +107,13 @@ def test_a_broken_file_is_told_from_its_thread(tiny_data: Path, tmp_path: Path) 
         ResidentDataset(SyntheticFundusDataset(str(tmp_path / "data"), "train"))
 
 
+def test_lesion_points_are_not_copied_with_a_sample(source: SyntheticFundusDataset) -> None:
+    """Which mmengine does twice a step."""
+    kept = ResidentDataset(source)
+    own = kept._store[0].data_sample.lesion_points
+    assert len(own) == 4 and kept[0]["data_samples"].new().lesion_points is own
+
+
 def test_lesion_points() -> None:
     masks = torch.zeros(3, 100, 100, dtype=torch.uint8)
     masks[0, 3, 7] = masks[0, 90, 1] = 1
@@ -144,9 +151,11 @@ class Handed(Dataset):
     def __len__(self) -> int:
         return 8
 
-    def __getitem__(self, idx: int) -> tuple[torch.Tensor, torch.Tensor, bool]:
+    def __getitem__(self, idx: int) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor], bool]:
         sample, kept = self.kept[0], self.kept._store[0]
-        return sample["inputs"], sample["masks"], kept.image.is_shared() or kept.masks.is_shared()
+        points = sample["data_samples"].lesion_points
+        shared = any(tensor.is_shared() for tensor in (kept.image, kept.masks, *kept.data_sample.lesion_points))
+        return sample["inputs"], sample["masks"], points, shared
 
 
 def test_a_worker_hands_over_copies(source: SyntheticFundusDataset) -> None:
@@ -154,7 +163,9 @@ def test_a_worker_hands_over_copies(source: SyntheticFundusDataset) -> None:
     kept = ResidentDataset(source, cache="host")
     handed = list(DataLoader(Handed(kept), batch_size=None, num_workers=1, multiprocessing_context="fork"))
     assert [shared for *_, shared in handed] == [False] * 8
-    assert all(torch.equal(image, kept[0]["inputs"]) and torch.equal(masks, kept[0]["masks"]) for image, masks, _ in handed)
+    assert all(torch.equal(image, kept[0]["inputs"]) and torch.equal(masks, kept[0]["masks"]) for image, masks, *_ in handed)
+    expected = kept[0]["data_samples"].lesion_points
+    assert all(torch.equal(a, b) for *_, points, _ in handed for a, b in zip(points, expected, strict=True))
 
 
 def test_workers_cannot_hand_over_what_lies_on_a_device(
