@@ -38,11 +38,12 @@ class GraphedStep:
 
     With a batch of 4 crops a GPU computes faster than one thread of Python can tell it what to: SDC-Net+ has some 1,500 kernels
     a step. They are recorded once and started all together from then on. Augmentation and the optimiser's step stay as they
-    are, so do the numbers: the same kernels run in the same order, and dropout draws what it would have drawn.
+    are. The numbers are meant to: the same kernels run in the same order, and dropout draws what it would have drawn.
 
     What is captured is what the step does with tensors; what a model decides in Python, in its forward pass or in its losses,
     is decided once. Not replayed, but made as ever, are batches of another size than the first, and all steps where gradients
-    are accumulated or losses are scaled.
+    are accumulated, losses are scaled, or the forward pass is in float32, in which this was tested without success so far
+    (docs/performance.md).
 
     Args:
         model: a segmentor on one GPU, not wrapped for distributed training; its hooks are not called in a replay.
@@ -51,6 +52,7 @@ class GraphedStep:
 
     def __init__(self, model: Any, note: Callable[[dict[str, Tensor], Sequence[Any]], None]) -> None:
         self._model, self._note = model, note
+        self._device = next(model.parameters()).device.type
         self._captured: _Captured | None = None
         self._steps = 0
 
@@ -62,7 +64,7 @@ class GraphedStep:
                 allocated on the GPU after that (torch 2.11), so that training cannot go on in this process.
         """
         self._steps += 1
-        if self._steps <= _WARM_UP or not _is_plain(optim_wrapper):
+        if self._steps <= _WARM_UP or not _is_plain(optim_wrapper, self._device):
             return self._model.train_step(batch, optim_wrapper=optim_wrapper)
         data = self._model.data_preprocessor(batch, True)
         if self._captured is None:
@@ -118,6 +120,9 @@ class GraphedStep:
         return _Captured(replay, inputs, [sample.gt_sem_seg.data for sample in samples], losses, names, gradients)
 
 
-def _is_plain(optim_wrapper: OptimWrapper) -> bool:
-    """Whether a step is: gradients of the loss as it is, then an update."""
-    return type(optim_wrapper) in (OptimWrapper, AutocastOptimWrapper) and optim_wrapper._accumulative_counts == 1
+def _is_plain(optim_wrapper: OptimWrapper, device: str) -> bool:
+    """Whether a step is a forward pass in bfloat16, gradients of the loss as it is, then an update."""
+    return (
+        type(optim_wrapper) is AutocastOptimWrapper and optim_wrapper.computes_in(device) == "bfloat16"
+        and optim_wrapper._accumulative_counts == 1
+    )
