@@ -7,18 +7,43 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from mmengine.model import BaseModel, is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmengine.structures import PixelData
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from mmseg.engine.autocast import AutocastOptimWrapper
 from mmseg.utils.device import recorded
 from mmseg.utils.errors import UserError
 
-__all__ = ["GraphedStep"]
+__all__ = ["GraphedStep", "hindrance"]
 
 _WARM_UP = 5
 """Steps that run as they are before one is captured: cuDNN tries its ways, and constants are made, in the first ones."""
+
+_REMEDY = "train with --cfg-options cuda_graph=False"
+
+
+def hindrance(model: Any, optim_wrapper: OptimWrapper, loader: DataLoader) -> str | None:
+    """Why a training's steps are not those that :class:`GraphedStep` makes; None where they are.
+
+    Args:
+        model: as it is trained.
+        optim_wrapper: of the training.
+        loader: of its batches.
+    """
+    if is_model_wrapper(model):
+        return "processes exchange gradients during the backward pass"
+    if type(model).train_step is not BaseModel.train_step:
+        return f"{type(model).__name__} has a train_step of its own"
+    if type(optim_wrapper) is not AutocastOptimWrapper:
+        return f"optim_wrapper.type is {type(optim_wrapper).__name__}, not AutocastOptimWrapper"
+    if optim_wrapper.computes_in("cuda") != "bfloat16":
+        return "steps are computed in float32, in which it has passed no test so far"
+    if optim_wrapper._accumulative_counts != 1:
+        return "gradients are accumulated (optim_wrapper.accumulative_counts)"
+    return "batches are pinned by a thread of their own (train_dataloader.pin_memory)" if loader.pin_memory else None
 
 
 @dataclass
@@ -41,18 +66,15 @@ class GraphedStep:
     are. The numbers are meant to: the same kernels run in the same order, and dropout draws what it would have drawn.
 
     What is captured is what the step does with tensors; what a model decides in Python, in its forward pass or in its losses,
-    is decided once. Not replayed, but made as ever, are batches of another size than the first, and all steps where gradients
-    are accumulated, losses are scaled, or the forward pass is in float32, in which this was tested without success so far
-    (docs/performance.md).
+    is decided once. Batches of another size than the first are not replayed, but computed as ever.
 
     Args:
-        model: a segmentor on one GPU, not wrapped for distributed training; its hooks are not called in a replay.
+        model: a segmentor on one GPU for which there is no :func:`hindrance`; its own hooks are not called in a replay.
         note: called after each replay, before the update, with the losses by name and the samples of the batch.
     """
 
     def __init__(self, model: Any, note: Callable[[dict[str, Tensor], Sequence[Any]], None]) -> None:
         self._model, self._note = model, note
-        self._device = next(model.parameters()).device.type
         self._captured: _Captured | None = None
         self._steps = 0
 
@@ -60,11 +82,12 @@ class GraphedStep:
         """One step; arguments and result of ``train_step``.
 
         Raises:
-            UserError: the model cannot be captured, since it waits for the GPU or copies to it. Nothing can be drawn or
-                allocated on the GPU after that (torch 2.11), so that training cannot go on in this process.
+            UserError: the step cannot be captured: it waits for the GPU or copies to it, needs more memory than there is, or
+                learns from more than ``gt_sem_seg``. Nothing can be drawn or allocated on the GPU after a capture that failed
+                (torch 2.11), so that training cannot go on in this process.
         """
         self._steps += 1
-        if self._steps <= _WARM_UP or not _is_plain(optim_wrapper, self._device):
+        if self._steps <= _WARM_UP:
             return self._model.train_step(batch, optim_wrapper=optim_wrapper)
         data = self._model.data_preprocessor(batch, True)
         if self._captured is None:
@@ -93,6 +116,10 @@ class GraphedStep:
         return losses
 
     def _capture(self, data: dict[str, Any], optim_wrapper: OptimWrapper) -> _Captured:
+        name = type(self._model).__name__
+        if more := sorted({key for sample in data["data_samples"] for key in sample.keys()} - {"gt_sem_seg"}):  # noqa: SIM118
+            raise UserError(f"cuda_graph: got samples with {', '.join(more)}, expected gt_sem_seg alone, which is what a replay "
+                            f"gives to {name}; {_REMEDY}")
         inputs = data["inputs"].clone()
         samples = []
         for sample in data["data_samples"]:
@@ -110,19 +137,16 @@ class GraphedStep:
         try:
             replay, (names, losses) = recorded(step)
         except RuntimeError as error:
-            lines = str(error.__context__ or error).splitlines()  # the end of a failed capture fails, too
-            reason = next((line.strip() for line in lines if line.strip()), "no reason given")
+            cause = error.__context__ or error  # the end of a failed capture fails, too
+            if isinstance(cause, torch.OutOfMemoryError):
+                raise UserError(
+                    f"cuda_graph: got a batch of {len(samples)}, for which the GPU has not enough memory beside what replays "
+                    f"keep, expected a smaller one (train_dataloader.batch_size); or {_REMEDY}"
+                ) from error
+            reason = next((line.strip() for line in str(cause).splitlines() if line.strip()), "no reason given")
             raise UserError(
-                f"cuda_graph: got a {type(self._model).__name__} whose training step cannot be captured ({reason}), expected one "
-                "that only computes on the GPU; train with --cfg-options cuda_graph=False"
+                f"cuda_graph: got a {name} whose training step cannot be captured ({reason}), expected one that only computes on "
+                f"the GPU; {_REMEDY}"
             ) from error
         gradients = [(p, p.grad) for p in self._model.parameters() if p.grad is not None]
         return _Captured(replay, inputs, [sample.gt_sem_seg.data for sample in samples], losses, names, gradients)
-
-
-def _is_plain(optim_wrapper: OptimWrapper, device: str) -> bool:
-    """Whether a step is a forward pass in bfloat16, gradients of the loss as it is, then an update."""
-    return (
-        type(optim_wrapper) is AutocastOptimWrapper and optim_wrapper.computes_in(device) == "bfloat16"
-        and optim_wrapper._accumulative_counts == 1
-    )

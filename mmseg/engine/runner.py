@@ -35,7 +35,7 @@ from mmseg.engine.checkpoint import FORMAT_VERSION, OF_THE_CALL, embedded_config
 from mmseg.engine.compiling import compile_network
 from mmseg.engine.config import config_json
 from mmseg.engine.dataset_info import reordered_classes
-from mmseg.engine.graphed_step import GraphedStep
+from mmseg.engine.graphed_step import GraphedStep, hindrance
 from mmseg.engine.hooks import BatchSeedHook, NonFiniteGuardHook, ReplaceRunHook, ResumeRandomStateHook, RuntimeInfoHook
 from mmseg.engine.log_window import capture_log_window, restore_log_window
 from mmseg.engine.random_state import capture_random_state
@@ -163,8 +163,8 @@ class LesionRunner(Runner):
         """The model's ``train_step``, or on one GPU, where the config has ``cuda_graph=True``, the same captured and replayed."""
         if not self.cfg.get("cuda_graph") or default_device().type != "cuda":
             return self.model.train_step
-        if self.distributed:
-            self.logger.info("cuda_graph: not used, since processes exchange gradients during the backward pass")
+        if reason := hindrance(self.model, self.optim_wrapper, self.train_dataloader):
+            self.logger.info(f"cuda_graph: not used, since {reason}")
             return self.model.train_step
         return GraphedStep(
             self.bare_model, lambda losses, samples: self.call_hook("after_losses", losses=losses, data_samples=samples))

@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 import torch
-from comparing import MakeConfig, logged, state_differences, train
+from comparing import MakeConfig, log, logged, state_differences, train
+from mmengine.model import BaseModel
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.structures import PixelData
+from torch.utils.data import DataLoader
 
 from mmseg.apis import build_runner
 from mmseg.engine import AutocastOptimWrapper, LesionRunner
-from mmseg.engine.graphed_step import _WARM_UP, GraphedStep
+from mmseg.engine.graphed_step import _WARM_UP, hindrance
 from mmseg.models import BaseSegmentor
 from mmseg.models.data_preprocessors import LesionDataPreprocessor
 from mmseg.utils.errors import UserError
@@ -30,38 +32,39 @@ def test_without_a_gpu_a_step_is_the_models_own(run_config: MakeConfig, tmp_path
         assert runner.training_step() == runner.model.train_step
 
 
-class _FakeModel:
-    """Counts who was asked to make a step."""
-
-    def __init__(self) -> None:
-        self.steps = 0
-
-    def parameters(self) -> Any:
-        return iter([torch.zeros(1)])
-
-    def train_step(self, batch: Any, optim_wrapper: Any) -> dict[str, Any]:
-        self.steps += 1
-        return {"loss": batch}
+def wrapped(**options: Any) -> AutocastOptimWrapper:
+    return AutocastOptimWrapper(optimizer=torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1), **options)
 
 
-@pytest.mark.parametrize("way", ["accumulated", "scaled", "float32", "plain", "a user's own"])
-def test_other_kinds_of_steps_are_made_by_the_model(way: str) -> None:
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1)
-    wrapper: OptimWrapper
-    if way == "accumulated":
-        wrapper = AutocastOptimWrapper(optimizer=optimizer, accumulative_counts=2)
-    elif way == "float32":
-        wrapper = AutocastOptimWrapper("float32", optimizer=optimizer)
-    elif way == "plain":
-        wrapper = OptimWrapper(optimizer)
-    elif way == "scaled":
-        wrapper = AmpOptimWrapper.__new__(AmpOptimWrapper)  # its own __init__ needs a GPU
-    else:
-        wrapper = type("Own", (AutocastOptimWrapper,), {})(optimizer=optimizer)
-    model = _FakeModel()
-    step = GraphedStep(model, lambda *_: pytest.fail("replayed"))
-    assert [step(i, wrapper)["loss"] for i in range(9)] == list(range(9))  # type: ignore[arg-type]
-    assert model.steps == 9
+class Plain(BaseModel):
+    def forward(self, inputs: Any, data_samples: Any = None, mode: str = "tensor") -> Any:
+        return {}
+
+
+class TestHindrance:
+    """Steps of these kinds are left to the model."""
+
+    @pytest.mark.parametrize(("wrapper", "reason"), [
+        (wrapped(), None),
+        (wrapped(accumulative_counts=2), "gradients are accumulated (optim_wrapper.accumulative_counts)"),
+        (wrapped(dtype="float32"), "steps are computed in float32, in which it has passed no test so far"),
+        (OptimWrapper(wrapped().optimizer), "optim_wrapper.type is OptimWrapper, not AutocastOptimWrapper"),
+        (AmpOptimWrapper.__new__(AmpOptimWrapper), "optim_wrapper.type is AmpOptimWrapper, not AutocastOptimWrapper"),
+    ])
+    def test_of_an_update(self, wrapper: OptimWrapper, reason: str | None) -> None:
+        assert hindrance(Plain(), wrapper, DataLoader([1])) == reason
+
+    def test_of_a_model(self) -> None:
+        own = type("Own", (Plain,), dict(train_step=lambda self, data, optim_wrapper: {}))
+        assert hindrance(own(), wrapped(), DataLoader([1])) == "Own has a train_step of its own"
+
+    def test_of_a_loader(self) -> None:
+        assert "pinned" in (hindrance(Plain(), wrapped(), DataLoader([1], pin_memory=True)) or "")
+
+    def test_it_is_told(self, run_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        runner = with_graphs(monkeypatch, run_config(tmp_path, **SHORT | dict(optim_wrapper__dtype="float32")))
+        runner.train()
+        assert "cuda_graph: not used, since steps are computed in float32" in log(tmp_path)
 
 
 SHORT = dict(
@@ -144,16 +147,41 @@ def test_a_replayed_loss_that_is_not_finite_ends_training(
         runner.train()
 
 
-def test_what_cannot_be_captured_is_said(run_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("error", "reason"), [
+    (RuntimeError("\noperation not permitted when stream is capturing\nmore"),
+     r"SDCNet whose training step cannot be captured \(operation not permitted when stream is capturing\), expected .*"),
+    (torch.OutOfMemoryError("CUDA out of memory"), "batch of 2, for which the GPU has not enough memory .* smaller one .*"),
+])
+def test_what_cannot_be_captured_is_said(
+    run_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
+) -> None:
     def refuse(_: Any) -> None:
-        raise RuntimeError("\noperation not permitted when stream is capturing\nmore")
+        try:
+            raise error
+        except RuntimeError:
+            raise RuntimeError("the capture was invalidated") from None  # as its end does
 
     monkeypatch.setattr("mmseg.engine.graphed_step.recorded", refuse)
     runner = with_graphs(monkeypatch, run_config(tmp_path, **SHORT))
-    reason = r"SDCNet whose training step cannot be captured \(operation not permitted when stream is capturing\), expected .* " \
-        "--cfg-options cuda_graph=False"
-    with pytest.raises(UserError, match=reason):
+    with pytest.raises(UserError, match=f"{reason} --cfg-options cuda_graph=False"):
         runner.train()
+
+
+def test_targets_that_a_replay_would_not_get(
+    run_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recorder: _Recorder
+) -> None:
+    """It would go on with those of the batch that was captured."""
+    plain = LesionDataPreprocessor._prepare
+
+    def with_edges(self: Any, data: Any, training: bool) -> Any:
+        prepared = plain(self, data, training)
+        for sample in prepared["data_samples"]:
+            sample.gt_edge_map = sample.gt_sem_seg
+        return prepared
+
+    monkeypatch.setattr(LesionDataPreprocessor, "_prepare", with_edges)
+    with pytest.raises(UserError, match="cuda_graph: got samples with gt_edge_map, expected gt_sem_seg alone"):
+        with_graphs(monkeypatch, run_config(tmp_path, **SHORT)).train()
 
 
 @pytest.fixture
@@ -170,7 +198,7 @@ class TestOnAGpu:
         self, run_config: MakeConfig, tmp_path: Path, exact: None, dtype: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """On the weights that a captured run has trained, with the same batch and the same dropout."""
-        monkeypatch.setattr("mmseg.engine.graphed_step._is_plain", lambda *_: True)
+        monkeypatch.setattr("mmseg.engine.runner.hindrance", lambda *_: None)
         overrides = SHORT | dict(env_cfg__cudnn_benchmark=False, optim_wrapper__dtype=dtype)
         config = run_config(tmp_path, cuda_graph=True, **overrides)
         runner = train(config)

@@ -60,7 +60,10 @@ class _Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``(B, in_channels, H, W)`` to ``(B, planes * expansion, H / stride, W / stride)``."""
         recompute = self.with_cp and x.requires_grad
-        residual = checkpoint(self._residual, x, use_reentrant=False) if recompute else self._residual(x)
+        if recompute:  # nothing is drawn in it
+            residual = checkpoint(self._residual, x, use_reentrant=False, preserve_rng_state=False)
+        else:
+            residual = self._residual(x)
         return self.relu(residual + (x if self.downsample is None else self.downsample(x)))
 
 
