@@ -4,4 +4,3 @@
 _base_ = ['./sdcnetplus_r18-d8_512x512_40k_IDRiD.py']
 train_cfg = dict(max_iters=10000)
 model = dict(test_cfg=dict(thresholds=(0.15, 0.30, 0.16, 0.48)))  # of the highest Dice of a shorter training on fold 0 (docs/sdcnet.md)
-cuda_graph = True

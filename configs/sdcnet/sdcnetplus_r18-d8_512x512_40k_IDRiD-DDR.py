@@ -7,3 +7,4 @@ _base_ = [
 ]
 train_cfg = dict(val_interval=2000)
 default_hooks = dict(checkpoint=dict(save_best='lesion/mAP'))
+cuda_graph = True  # on one GPU steps are recorded and replayed (docs/performance.md)

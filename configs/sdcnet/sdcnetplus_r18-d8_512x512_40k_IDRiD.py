@@ -4,3 +4,4 @@
 _base_ = [
     '../_base_/models/sdcnetplus_r18-d8.py', '../_base_/datasets/IDRiD_512x512.py', '../_base_/schedules/schedule_40k.py', '../default_runtime.py'
 ]
+cuda_graph = True  # on one GPU steps are recorded and replayed (docs/performance.md)
