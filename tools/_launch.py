@@ -219,11 +219,18 @@ def verdict(failures: Mapping[int, Any], logs: Path) -> tuple[int, list[str]]:
         return PART_FAILED, []
     stopped = codes & {128 + signal.SIGHUP, 128 + signal.SIGINT, 128 + signal.SIGTERM}
     if 2 in codes:
-        told = any(f.exitcode == 2 and f.local_rank == 0 for f in failures.values())
+        # The first process may have said it and been ended by torchrun before it could end by itself.
+        told = any(f.local_rank == 0 and (f.exitcode == 2 or says_mistake(logs)) for f in failures.values())
         return 2, [] if told else [describe(rank, f, logs) for rank, f in failures.items() if f.exitcode == 2]
     if stopped and codes <= stopped | {-signal.SIGTERM}:
         return max(stopped), []
     return 1, [describe(rank, f, logs) for rank, f in failures.items() if f.exitcode != -signal.SIGTERM]
+
+
+def says_mistake(logs: Path) -> bool:
+    """Whether a user's mistake is in the log of a machine's first process, which is on the console."""
+    found = sorted(logs.glob("*/attempt_0/0/stderr.log"))
+    return bool(found) and re.search(r"(?m)^error: ", found[-1].read_text(errors="replace")) is not None
 
 
 def describe(rank: int, failure: Any, logs: Path) -> str:

@@ -138,7 +138,7 @@ class TestMeeting:
 
 class TestVerdict:
     def verdict(
-        self, launch: ModuleType, logs: Path, *codes: int, after: tuple[int, ...] = ()
+        self, launch: ModuleType, logs: Path, *codes: int, after: tuple[int, ...] = (), said: str | None = None
     ) -> tuple[int, list[str]]:
         seconds = after or (0,) * len(codes)
         failures: dict[int, Any] = {
@@ -146,7 +146,8 @@ class TestVerdict:
         for rank in failures:
             folder = logs / f"job_x/attempt_0/{rank}"
             folder.mkdir(parents=True)
-            (folder / "stderr.log").write_text(f"Traceback\n[rank{rank}]: RuntimeError: Connection closed by peer [10.0.0.2]:5\n")
+            lost = f"Traceback\n[rank{rank}]: RuntimeError: Connection closed by peer [10.0.0.2]:5\n"
+            (folder / "stderr.log").write_text(said or lost)
         return launch.verdict(failures, logs)
 
     def test_a_killed_process_is_named_with_its_log(self, launch: ModuleType, tmp_path: Path) -> None:
@@ -184,6 +185,13 @@ class TestVerdict:
         code, lines = self.verdict(launch, tmp_path / "b", 1, 2)
         assert code == 2
         assert [line[:27] for line in lines] == ["process 1 ended with code 2"]
+
+    def test_a_mistake_is_told_once_where_the_first_process_was_ended_while_it_ended(
+        self, launch: ModuleType, tmp_path: Path
+    ) -> None:
+        said = "iteration 1\nerror: iteration 2: not finite\n"
+        assert self.verdict(launch, tmp_path / "a", -signal.SIGTERM, 2, said=said) == (2, [])
+        assert len(self.verdict(launch, tmp_path / "b", -signal.SIGTERM, 2)[1]) == 1
 
     def test_a_stop_by_a_signal(self, launch: ModuleType, tmp_path: Path) -> None:
         assert self.verdict(launch, tmp_path / "a", 143, 143) == (143, [])
