@@ -7,8 +7,7 @@ default_hooks = dict(
     checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=2000, max_keep_ckpts=3),
     batch_seed=dict(type='BatchSeedHook'),
     samples=dict(type='SampleOverlayHook', interval=2000),
-    curves=dict(type='CurvesHook'),
-    normalisation=dict(type='CheckNormalisationHook'))
+    curves=dict(type='CurvesHook'))
 visualizer = dict(
     type='Visualizer',
     vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')])  # the latter where it is installed

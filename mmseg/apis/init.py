@@ -24,6 +24,7 @@ from mmseg.engine.dataset_info import (
     ignored_pipeline,
     input_differences,
     model_settings,
+    named_metainfo,
     trained_leaf,
     working_size,
 )
@@ -146,8 +147,8 @@ def build_model(config: Config) -> BaseSegmentor:
 
 
 def _dataset_meta(meta: dict[str, Any], config: Config) -> dict[str, Any]:
-    """Classes and palette: the checkpoint's (under old names, too), else those of the configuration's data set."""
-    meta = {**meta, **{name.lower(): meta[name] for name in ("CLASSES", "PALETTE") if meta.get(name) is not None}}
+    """Classes and palette: the checkpoint's, else those of the configuration's data set."""
+    meta = named_metainfo(meta)
     if "classes" not in meta or "palette" not in meta:
         meta = dataset_metainfo(config)
         own = (trained_leaf(config).settings.get("metainfo") or {}).get("palette")

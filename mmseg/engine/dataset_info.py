@@ -14,7 +14,7 @@ from mmseg.utils.errors import UserError
 
 __all__ = [
     "data_preprocessor_of", "dataset_is_known", "dataset_metainfo", "ignored_pipeline", "input_differences", "model_settings",
-    "reordered_classes", "trained_leaf", "trains_on_lesions", "working_size",
+    "named_metainfo", "reordered_classes", "trained_leaf", "trains_on_lesions", "working_size",
 ]
 
 _MOST_PIXELS = 2**27
@@ -121,16 +121,24 @@ def _thresholds(config: Any) -> float | list[float] | None:
     return limits[0] if isinstance(limits, (list, tuple)) and len(set(limits)) == 1 else limits
 
 
+def named_metainfo(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """A checkpoint's ``meta`` with ``classes`` and ``palette`` where it has them: under the names of this project, of
+    mmsegmentation 0.x (``CLASSES``) or 1.x (``dataset_meta``)."""
+    of_1x = meta.get("dataset_meta")
+    of_0x = {name.lower(): meta[name] for name in ("CLASSES", "PALETTE") if meta.get(name) is not None}
+    own = {name: value for name, value in meta.items() if value is not None}
+    return {**(of_1x if isinstance(of_1x, dict) else {}), **of_0x, **own}
+
+
 def reordered_classes(config: Config, meta: Mapping[str, Any]) -> tuple[list[str], list[str]] | None:
     """Classes of a checkpoint and of a configuration's data set that are the same in another order; a background is left out.
 
     Args:
         config: whose data the model is used on.
-        meta: of the checkpoint, of this project, of mmsegmentation 0.x (``CLASSES``) or 1.x (``dataset_meta``).
+        meta: of the checkpoint, see :func:`named_metainfo`.
     """
-    of_1x = meta.get("dataset_meta")
-    named = [meta.get("classes"), meta.get("CLASSES"), of_1x.get("classes") if isinstance(of_1x, dict) else None]
-    theirs = next(([str(name) for name in names] for names in named if isinstance(names, (list, tuple)) and names), [])
+    named = named_metainfo(meta).get("classes")
+    theirs = [str(name) for name in named] if isinstance(named, (list, tuple)) else []
     theirs, ours = (
         [name for name in names if name.lower() not in ("bg", "background")]
         for names in (theirs, map(str, dataset_metainfo(config)["classes"])))

@@ -36,7 +36,14 @@ from mmseg.engine.compiling import compile_network
 from mmseg.engine.config import config_json
 from mmseg.engine.dataset_info import reordered_classes
 from mmseg.engine.graphed_step import GraphedStep, hindrance
-from mmseg.engine.hooks import BatchSeedHook, NonFiniteGuardHook, ReplaceRunHook, ResumeRandomStateHook, RuntimeInfoHook
+from mmseg.engine.hooks import (
+    BatchSeedHook,
+    CheckNormalisationHook,
+    NonFiniteGuardHook,
+    ReplaceRunHook,
+    ResumeRandomStateHook,
+    RuntimeInfoHook,
+)
 from mmseg.engine.log_window import capture_log_window, restore_log_window
 from mmseg.engine.random_state import capture_random_state
 from mmseg.engine.resuming import (
@@ -97,7 +104,8 @@ class LesionRunner(Runner):
     def register_default_hooks(self, hooks: dict | None = None) -> None:
         """As mmengine's, but losses are fetched when the logger wants them; augmentation is seeded; and the guard."""
         by_iteration = {"type": "LoggerHook", "log_metric_by_epoch": False}  # validations would all be logged at epoch 0
-        own = {"runtime_info": RuntimeInfoHook(), "batch_seed": BatchSeedHook(), "checkpoint": CHECKPOINTS}
+        own = {"runtime_info": RuntimeInfoHook(), "batch_seed": BatchSeedHook(), "checkpoint": CHECKPOINTS,
+               "normalisation": CheckNormalisationHook()}
         hooks = {**own, "logger": by_iteration, **(hooks or {})}
         if isinstance(hooks["logger"], dict) and hooks["logger"].get("type") == "LoggerHook":
             hooks["logger"] = {**by_iteration, **hooks["logger"]}

@@ -21,7 +21,7 @@ LATEST = "latest.pth"
 """Another name of the newest checkpoint."""
 
 NEWEST = "last_checkpoint"
-"""Holds the name of the newest checkpoint, as mmengine's tools read it."""
+"""Holds the path of the newest checkpoint, as mmengine's tools read it."""
 
 CURVES = "curves.png"
 """The losses, learning rate and scores of the run, drawn."""

@@ -12,11 +12,12 @@ from typing import Any
 from mmseg.utils.errors import UserError, exit_on_user_error, nearest
 from mmseg.utils.paths import home, home_path
 
-__all__ = ["UserError", "exit_on_user_error", "home", "home_path", "nearest", "register_all_modules"]
+__all__ = ["UserError", "exit_on_user_error", "home", "home_path", "nearest"]
 
 
 _ELSEWHERE = {
-    "add_prefix": "mmseg.models.decode_heads.decode_head", "stack_batch": "mmseg.models.data_preprocessors.seg_data_preprocessor",
+    "add_prefix": "mmseg.models.decode_heads.decode_head", "register_all_modules": "mmseg.apis",
+    "stack_batch": "mmseg.models.data_preprocessors.seg_data_preprocessor",
 }
 
 
@@ -27,10 +28,3 @@ def __getattr__(name: str) -> Any:
     if typing_utils is None or name not in typing_utils.__all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(typing_utils, name)
-
-
-def register_all_modules(init_default_scope: bool = True) -> None:
-    """Register every class of this package; see :func:`mmseg.apis.register_all_modules`."""
-    from mmseg.apis import register_all_modules as register
-
-    register(init_default_scope)

@@ -128,6 +128,20 @@ def test_what_only_a_training_needs_is_not_asked_of_a_model(run_config: Callable
     assert init_model(config, None, "cpu").dataset_meta["classes"] == LESIONS
 
 
+@pytest.mark.parametrize("kept", ["of this project", "of 0.x", "of 1.x"])
+def test_channels_have_the_names_that_the_checkpoint_gives_them(
+    speckled: Path, run_config: Callable[..., Config], tmp_path: Path, kept: str
+) -> None:
+    """In whatever version's words; else exudates would be written as microaneurysms."""
+    names, colours = ["EX", "HE", "SE", "MA"], [[i, i, i] for i in range(4)]
+    meta = {"of this project": dict(classes=names, palette=colours), "of 0.x": dict(CLASSES=names, PALETTE=colours),
+            "of 1.x": dict(dataset_meta=dict(classes=names, palette=colours))}[kept]
+    path = tmp_path / "foreign.pth"
+    torch.save(dict(state_dict=read_checkpoint(speckled)["state_dict"], meta=meta), path)
+    found = init_model(run_config(tmp_path / "w"), path, "cpu").dataset_meta
+    assert found["classes"] == tuple(names) and found["palette"][3] == (3, 3, 3)
+
+
 def test_classes_without_colours_get_some(run_config: Callable[..., Config], tmp_path: Path) -> None:
     config = run_config(tmp_path)
     config.train_dataloader.dataset = dict(type="BaseSegDataset", metainfo=dict(classes=("road", "clutter/background")))

@@ -16,15 +16,15 @@ __all__ = ["CheckNormalisationHook"]
 
 @HOOKS.register_module()
 class CheckNormalisationHook(Hook):
-    """Warn where a model is tested with another ``mean``, ``std`` or working size than it was trained with.
+    """Warn where a model is tested with another ``mean``, ``std``, working size or thresholds than it was trained with.
 
-    They stand in the config of the data set, so that testing by another config would change what the weights were learnt for,
+    Registered by the runner itself. They stand in the config of the data set, so that testing by another config would change what the weights were learnt for,
     silently.
     """
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         """Compare the config inside the checkpoint with the runner's; a run that trains may well change it."""
-        written = embedded_config(checkpoint, "the checkpoint") or {}
-        if not isinstance(runner._train_loop, BaseLoop):
-            for what, options in input_differences(runner.cfg, written):
-                runner.logger.warning(f"{what}; to test with its own: --cfg-options {options}")
+        if isinstance(runner._train_loop, BaseLoop):
+            return
+        for what, options in input_differences(runner.cfg, embedded_config(checkpoint, "the checkpoint") or {}):
+            runner.logger.warning(f"{what}; to test with its own: --cfg-options {options}")

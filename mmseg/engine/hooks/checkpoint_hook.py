@@ -85,7 +85,7 @@ class CheckpointHook(Hook):
         path = runner.save_checkpoint(runner.work_dir, numbered_name(done), iteration=done, latest=True)
         self._newest = done
         if is_main_process():
-            Path(runner.work_dir, NEWEST).write_text(path.name)
+            Path(runner.work_dir, NEWEST).write_text(str(path))
             self._prune(Path(runner.work_dir), keep=done)
 
     def _best_score(self, runner: Any) -> float | None:
