@@ -152,11 +152,13 @@ def port_taken(port: int, reason: str) -> UserError:
 def torchrun_arguments(job: Job, where: list[str], logs: Path) -> list[str]:
     """torchrun's whole command line: every process has its log, the first one of a machine is on the console, too."""
     options = list(job.positional)
+    # A training of one process has nobody to exchange gradients with, and may replay its steps (cuda_graph).
+    launcher = "none" if job.tool == "train" and job.processes == 1 and "--standalone" in where else "pytorch"
     if job.tool == "inference":
         options.insert(1, "--checkpoint")
     return [
         *where, "--nproc-per-node", str(job.processes), "--log-dir", str(logs), "--redirects", "3", "--tee", "0:3", "--role", "",
-        str(TOOLS / f"{job.tool}.py"), *options, "--launcher", "pytorch", *job.rest,
+        str(TOOLS / f"{job.tool}.py"), *options, "--launcher", launcher, *job.rest,
     ]
 
 

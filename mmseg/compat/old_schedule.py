@@ -76,8 +76,8 @@ def _fp16(old: dict[str, Any], notes: Notes) -> dict[str, Any]:
 
 
 def _half(notes: Notes, where: str) -> dict[str, Any]:
-    notes.became(where, "optim_wrapper.type='AutocastOptimWrapper' (bfloat16, on a CPU, too)")
-    return dict(type="AutocastOptimWrapper", dtype="bfloat16")
+    notes.became(where, "optim_wrapper.type='AutocastOptimWrapper' (bfloat16 where the device has it, on a CPU, too)")
+    return dict(type="AutocastOptimWrapper", dtype="auto")
 
 
 def _learning_rate(old: dict[str, Any], notes: Notes) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from torch.utils.data import DataLoader
 from mmseg.compat.legacy_lr import LegacyLR
 from mmseg.compat.weights import LoadReport, match_weights
 from mmseg.engine.agreement import COLLECTIVE_TIMEOUT, agree, check_same, wait_at_most
+from mmseg.engine.autocast import AutocastOptimWrapper
 from mmseg.engine.checkpoint import FORMAT_VERSION, OF_THE_CALL, embedded_config, read_checkpoint, write_checkpoint
 from mmseg.engine.compiling import compile_network
 from mmseg.engine.config import config_json
@@ -293,8 +294,10 @@ class LesionRunner(Runner):
         weights = 0
         for tensor in self.bare_model.state_dict().values():
             weights = zlib.crc32(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy(), weights)
+        wrapper, device = self.optim_wrapper, default_device().type
+        number_format = wrapper.computes_in(device) if isinstance(wrapper, AutocastOptimWrapper) else None
         return {**facts, "torch": torch.__version__, "mmseg": __version__, "CRC-32 of the weights": weights,
-                "training images": len(self.train_dataloader.dataset)}
+                "training images": len(self.train_dataloader.dataset), "number format of this device": number_format}
 
     def load_checkpoint(self, filename: str, map_location: Any = "cpu", strict: bool = True, **_: Any) -> dict[str, Any]:
         """Load weights; see :func:`load_weights`."""

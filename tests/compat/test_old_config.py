@@ -232,8 +232,8 @@ class TestNumbers:
         assert config.custom_imports.imports == ["json"]
 
     @pytest.mark.parametrize(("section", "kind", "dtype"), [
-        ("fp16 = dict(loss_scale=512.)", "AutocastOptimWrapper", "bfloat16"),
-        ("optimizer_config = dict(_delete_=True, type='Fp16OptimizerHook', loss_scale=512.)", "AutocastOptimWrapper", "bfloat16"),
+        ("fp16 = dict(loss_scale=512.)", "AutocastOptimWrapper", "auto"),
+        ("optimizer_config = dict(_delete_=True, type='Fp16OptimizerHook', loss_scale=512.)", "AutocastOptimWrapper", "auto"),
         ("", "OptimWrapper", None),
     ])
     def test_half_precision(self, new: Callable[..., Config], section: str, kind: str, dtype: str | None) -> None:

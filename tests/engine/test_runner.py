@@ -600,6 +600,13 @@ def test_what_train_freezes_is_frozen_from_the_first_step(run_config: MakeConfig
 
 def test_the_log_tells_the_number_format(whole: Path) -> None:
     assert "forward passes compute in float32, on cpu" in log(whole)
+    assert "only emulates" not in log(whole)
+
+
+def test_emulated_bfloat16_is_slower_and_said(run_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmseg.engine.hooks.runtime_info_hook.has_native_bfloat16", lambda _: False)
+    train(run_config(tmp_path, optim_wrapper__dtype="bfloat16", train_cfg__max_iters=1, param_scheduler=[]))
+    assert "got bfloat16, which this cpu only emulates, more slowly than float32; leave out --amp" in log(tmp_path)
 
 
 def test_a_lock_ends_with_its_process_though_a_child_lives_on(tmp_path: Path) -> None:

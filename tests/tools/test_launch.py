@@ -59,6 +59,20 @@ class TestCommandLine:
             str(TOOLS / "inference.py"), "photos", "--checkpoint", "x.pth", "--launcher", "pytorch", "--out-dir", "o",
         ]
 
+    @pytest.mark.parametrize(("tool", "processes", "where", "launcher"), [
+        ("train", 1, ["--standalone"], "none"), ("train", 2, ["--standalone"], "pytorch"),
+        ("train", 1, ["--nnodes", "2"], "pytorch"), ("test", 1, ["--standalone"], "pytorch"),
+    ])
+    def test_a_training_of_one_process_is_no_distributed_one(
+        self, launch: ModuleType, tmp_path: Path, tool: str, processes: int, where: list[str], launcher: str
+    ) -> None:
+        """It may replay its steps."""
+        config = tmp_path / "a.py"
+        config.write_text("model = dict()")
+        job = launch.parse(tool, [str(config), *(["x.pth"] if tool == "test" else []), str(processes)])
+        words = launch.torchrun_arguments(job, where, tmp_path)
+        assert words[words.index("--launcher") + 1] == launcher
+
 
 class TestMeeting:
     def where(self, launch: ModuleType, **environment: str) -> tuple[list[str], str]:

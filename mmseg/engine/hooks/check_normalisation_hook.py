@@ -18,8 +18,8 @@ __all__ = ["CheckNormalisationHook"]
 class CheckNormalisationHook(Hook):
     """Warn where a model is tested with another ``mean``, ``std``, working size or thresholds than it was trained with.
 
-    Registered by the runner itself. They stand in the config of the data set, so that testing by another config would change what the weights were learnt for,
-    silently.
+    They stand in the config of the data set, so that testing by another config would change what the weights were learnt for,
+    silently. Registered by the runner itself.
     """
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mmseg.engine.log_window import bound_log_window
 from mmseg.registry import HOOKS
+from mmseg.utils.device import has_native_bfloat16
 
 __all__ = ["RuntimeInfoHook"]
 
@@ -38,9 +39,14 @@ class RuntimeInfoHook(_RuntimeInfoHook):
         if hasattr(runner.optim_wrapper, "computes_in"):
             kind = runner.optim_wrapper.computes_in(device.type)
         kind = "float32" if kind == "OptimWrapper" else kind
-        if kind == "float32" and device.type == "cuda" and torch.backends.cudnn.allow_tf32:
+        native = has_native_bfloat16(device.type)
+        if kind == "float32" and device.type == "cuda" and native and torch.backends.cudnn.allow_tf32:  # older ones have neither
             kind += " (convolutions in TF32)"
         runner.logger.info(f"forward passes compute in {kind}, on {device}")
+        if kind == "bfloat16" and not native:
+            runner.logger.warning(
+                f"optim_wrapper.dtype: got bfloat16, which this {device.type} only emulates, more slowly than float32; leave out "
+                "--amp, or set optim_wrapper.dtype=auto")
 
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None

@@ -34,7 +34,7 @@ def machine_findings(work_dir: str | Path, shm: int | None = None) -> Iterator[F
     if shm < _ENOUGH:
         yield Finding(
             WARNING, "/dev/shm", size, "8 GiB for worker processes (num_workers > 0)",
-            "start the container with --shm-size=8g; the configs for lesions have no workers and need none",
+            "start the container with --shm-size=8g; the configs for lesions have no workers and on one GPU need none",
         )
     else:
         yield Finding(NOTE, "/dev/shm", size)
