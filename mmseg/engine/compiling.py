@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from mmseg.utils.errors import first_line
+
 __all__ = ["compile_network", "uncompiled"]
 
 
@@ -28,7 +30,7 @@ def compile_network(model: nn.Module, options: dict[str, Any]) -> str | None:
     try:
         _probe(next(model.parameters()).device, options)
     except Exception as error:  # the compiler's, its subprocesses', or an option's
-        return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        return first_line(error)
     torch._dynamo.config.suppress_errors = True
     for part in _parts(model):
         part.compile(**options)

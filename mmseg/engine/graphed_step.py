@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from mmseg.engine.autocast import AutocastOptimWrapper
 from mmseg.utils.device import recorded
-from mmseg.utils.errors import UserError
+from mmseg.utils.errors import UserError, first_line
 
 __all__ = ["GraphedStep", "hindrance"]
 
@@ -143,10 +143,9 @@ class GraphedStep:
                     f"cuda_graph: got a batch of {len(samples)}, for which the GPU has not enough memory beside what replays "
                     f"keep, expected a smaller one (train_dataloader.batch_size); or {_REMEDY}"
                 ) from error
-            reason = next((line.strip() for line in str(cause).splitlines() if line.strip()), "no reason given")
             raise UserError(
-                f"cuda_graph: got a {name} whose training step cannot be captured ({reason}), expected one that only computes on "
-                f"the GPU; {_REMEDY}"
+                f"cuda_graph: got a {name} whose training step cannot be captured ({first_line(cause)}), expected one that "
+                f"only computes on the GPU; {_REMEDY}"
             ) from error
         gradients = [(p, p.grad) for p in self._model.parameters() if p.grad is not None]
         return _Captured(replay, inputs, [sample.gt_sem_seg.data for sample in samples], losses, names, gradients)

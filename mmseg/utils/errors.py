@@ -8,7 +8,7 @@ import errno
 import sys
 from collections.abc import Iterable, Iterator
 
-__all__ = ["UserError", "exit_on_user_error", "is_gone", "nearest"]
+__all__ = ["UserError", "exit_on_user_error", "first_line", "is_gone", "nearest"]
 
 
 _OF_THE_DISK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -40,6 +40,11 @@ class UserError(Exception):
 def is_gone(error: BaseException) -> bool:
     """Whether the reason of an error is a network drive that has gone, and may come back."""
     return getattr(error.__cause__, "errno", None) in _GONE
+
+
+def first_line(error: BaseException) -> str:
+    """What a library's error says first; the name of its class where it says nothing."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def nearest(name: str, choices: Iterable[str], likeness: float = 0.5) -> str:
