@@ -231,14 +231,19 @@ def verdict(failures: Mapping[int, Any], logs: Path) -> tuple[int, list[str]]:
 
 def says_mistake(logs: Path) -> bool:
     """Whether a user's mistake is in the log of a machine's first process, which is on the console."""
-    found = sorted(logs.glob("*/attempt_0/0/stderr.log"))
-    return bool(found) and re.search(r"(?m)^error: ", found[-1].read_text(errors="replace")) is not None
+    log = stderr_log(logs, 0)
+    return log is not None and re.search(r"(?m)^error: ", log.read_text(errors="replace")) is not None
+
+
+def stderr_log(logs: Path, local_rank: int) -> Path | None:
+    """Where a process of this machine wrote its errors."""
+    return max(logs.glob(f"*/attempt_0/{local_rank}/stderr.log"), default=None)
 
 
 def describe(rank: int, failure: Any, logs: Path) -> str:
     """How a process ended, in one line: the signal, or its code and the last line it wrote."""
-    found = sorted(logs.glob(f"*/attempt_0/{failure.local_rank}/stderr.log"))
-    log = found[-1] if found else logs
+    found = stderr_log(logs, failure.local_rank)
+    log = found or logs
     if failure.exitcode < 0:
         reason = "; the system does so when memory runs out (see dmesg)" if failure.exitcode == -signal.SIGKILL else ""
         return f"process {rank} was ended by {signal.Signals(-failure.exitcode).name}{reason}; its log: {log}"

@@ -59,8 +59,7 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, in_channels, H, W)`` to ``(B, planes * expansion, H / stride, W / stride)``."""
-        recompute = self.with_cp and x.requires_grad
-        if recompute:  # nothing is drawn in it
+        if self.with_cp and x.requires_grad:  # recomputed; nothing is drawn in it
             residual = checkpoint(self._residual, x, use_reentrant=False, preserve_rng_state=False)
         else:
             residual = self._residual(x)
