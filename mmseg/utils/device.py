@@ -15,7 +15,7 @@ from mmseg.utils.errors import UserError
 __all__ = [
     "check_local_rank", "default_device", "distributed_backend", "exact_convolutions", "free_memory", "get_rng_state",
     "gpu_report", "has_native_bfloat16", "local_processes", "peak_memory", "prefers_planar_weight_gradients",
-    "process_device", "recorded", "reset_peak_memory", "resolve_device", "set_rng_state", "wait_for",
+    "process_device", "recorded", "reset_peak_memory", "resolve_device", "sent_to", "set_rng_state", "wait_for",
 ]
 
 T = TypeVar("T")
@@ -30,6 +30,12 @@ def wait_for(device: torch.device) -> None:
     """Wait until a GPU has done all it was asked for, so that a clock tells how long that took."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def sent_to(device: torch.device, numbers: torch.Tensor) -> torch.Tensor:
+    """A few numbers of the CPU on a device, without waiting until a GPU has done what it was asked for before."""
+    ready = numbers.pin_memory() if device.type == "cuda" else numbers
+    return ready.to(device, non_blocking=True)
 
 
 def process_device(index: int) -> str:

@@ -15,6 +15,7 @@ from torch import Tensor
 from mmseg.datasets.transforms.ranges import check_ranges
 from mmseg.registry import TRANSFORMS
 from mmseg.structures import IGNORE
+from mmseg.utils.device import sent_to
 from mmseg.utils.errors import UserError
 
 __all__ = ["BatchRandomAffine", "resample"]
@@ -121,7 +122,7 @@ def resample(batch: dict[str, Any], centre: Tensor, matrix: Tensor, crop_size: t
         matrix: ``(B, 2, 2)`` from window to photograph, on the CPU.
         crop_size: ``(h, w)`` in pixels.
     """
-    affine = torch.cat([matrix, centre[:, :, None]], 2).to(batch["images"].device, non_blocking=True)
+    affine = sent_to(batch["images"].device, torch.cat([matrix, centre[:, :, None]], 2))
     x, y = window_positions(affine, crop_size)
     batch["masks"] = sample_nearest(batch["masks"], x, y)
     batch["images"] = sample_bilinear(batch["images"], x, y)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mmseg.datasets.transforms.ranges import check_ranges
 from mmseg.registry import TRANSFORMS
+from mmseg.utils.device import sent_to
 
 __all__ = ["BatchPhotometricDistortion"]
 
@@ -69,7 +70,7 @@ class BatchPhotometricDistortion:
         images, random = batch["images"].float(), batch["random"]
         changed = random.chance(self.prob)
         blurred = self._draw_blur(random, changed)
-        matrix, lift, gamma = self._draw(random, changed).to(images.device, non_blocking=True).split((9, 1, 1), 1)
+        matrix, lift, gamma = sent_to(images.device, self._draw(random, changed)).split((9, 1, 1), 1)
         shift = lift[:, :, None] * images.mean((1, 2, 3))[:, None, None]
         mixed = torch.baddbmm(shift, matrix.view(-1, 3, 3), images.flatten(2), alpha=1 / 255, beta=1 / 255)
         for i, share in blurred:  # smoothing changes places with what is affine in RGB, and here it need not spare its input

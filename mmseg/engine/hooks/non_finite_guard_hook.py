@@ -81,7 +81,7 @@ class NonFiniteGuardHook(Hook):
         norm = self._gradient_norm(optimizer)
         scaled = isinstance(self._runner.optim_wrapper, AmpOptimWrapper)
         values = [*(() if scaled else (norm,)), *(loss for losses, _ in batches for loss in losses.values())]
-        bad = torch.stack([torch.isfinite(value).all() for value in values]).logical_not().any()
+        bad = torch.isfinite(torch.cat([value.reshape(-1) for value in values])).all().logical_not()
         rate = max(self._runner.optim_wrapper.get_lr()["lr"])
         update = _Update(self._runner.iter + 1, rate, batches, norm, bad, bad)
         if self._stopped is None:
