@@ -8,19 +8,21 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import mmengine.hooks
 import pytest
 import torch
-from comparing import MakeConfig, log, logged, train
+from comparing import MakeConfig, log, logged, scalars, train
 from mmengine.config import Config
+from mmengine.logging import MessageHub
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmseg.apis import build_runner
 from mmseg.engine import LesionRunner
-from mmseg.engine.hooks import NonFiniteGuardHook
+from mmseg.engine.hooks import IterTimerHook, NonFiniteGuardHook
 from mmseg.models.losses import LesionDiceLoss
 from mmseg.utils.errors import UserError
 
@@ -59,6 +61,37 @@ class TestNumbers:
                 tmp_path, train_cfg__max_iters=5, default_hooks__logger=None, default_hooks__checkpoint=None))
         assert seen == [1, 3, 5]  # the third when training ends
         assert len(runner.message_hub.get_scalar("train/loss").data[0]) == 5
+
+
+class TestTimes:
+    """Of a GPU whose steps take 100 ms, and are asked for in 20 ms each."""
+
+    @pytest.fixture
+    def times(self, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+        clock = SimpleNamespace(now=0.0)
+        monkeypatch.setattr("mmengine.hooks.iter_timer_hook.time", SimpleNamespace(time=lambda: clock.now))
+        runner = SimpleNamespace(message_hub=MessageHub("times of steps"), iter=0, max_iters=10)
+        hook: Any = IterTimerHook()
+        hook.before_train(runner)
+        hook.before_train_epoch(runner)
+        for runner.iter in range(7):
+            hook.before_train_iter(runner, runner.iter)
+            clock.now += 0.02
+            if runner.iter in (4, 6):  # five steps, then two
+                hook.fetch(runner)
+                clock.now = 0.1 * (runner.iter + 1)
+            hook.after_train_iter(runner, runner.iter)
+        return runner.message_hub.get_scalar("train/time").data[0].tolist()
+
+    def test_a_step_that_waits_for_others_is_not_slower(self, times: list[float]) -> None:
+        assert times == pytest.approx([0.1] * 7)
+
+    def test_the_log_has_them(self, run_config: MakeConfig, tmp_path: Path) -> None:
+        """By the name that configurations have."""
+        timer = dict(type="IterTimerHook")
+        runner = train(run_config(tmp_path, train_cfg__max_iters=1, param_scheduler=[], default_hooks__timer=timer))
+        assert [type(hook) for hook in runner.hooks if isinstance(hook, mmengine.hooks.IterTimerHook)] == [IterTimerHook]
+        assert scalars(tmp_path)[0]["time"] > 0
 
 
 @contextlib.contextmanager
