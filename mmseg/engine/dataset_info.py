@@ -118,7 +118,9 @@ def _thresholds(config: Any) -> float | list[float] | None:
     settings = config.get("model")
     settings = settings.get("test_cfg") if isinstance(settings, dict) else None
     limits = settings.get("thresholds", 0.5) if isinstance(settings, dict) else 0.5
-    return limits[0] if isinstance(limits, (list, tuple)) and len(set(limits)) == 1 else limits
+    if not isinstance(limits, (list, tuple)):
+        return limits
+    return limits[0] if len(set(limits)) == 1 else list(limits)  # a published configuration has lists for tuples
 
 
 def named_metainfo(meta: Mapping[str, Any]) -> dict[str, Any]:

@@ -143,6 +143,9 @@ class TestAnotherDataSet:
         written = json.loads(read_checkpoint(trained)["meta"]["config_json"])
         own = Config(copy.deepcopy(written))
         assert input_differences(own, written) == []
+        limits = (Config(dict(written, model=dict(written["model"], test_cfg=dict(thresholds=kind([0.5, 0.25, 0.5, 0.5])))))
+                  for kind in (tuple, list))  # as a file of Python has them, and as a published checkpoint
+        assert input_differences(*limits) == []
         nothing = Config(copy.deepcopy(written))
         nothing.data_preprocessor.update(mean=None, std=None)  # as SegDataPreProcessor may have it
         assert input_differences(nothing, nothing.to_dict()) == []
