@@ -206,7 +206,7 @@ class TestOnAGpu:
         assert step._captured is not None and len(logged(tmp_path)) == 12
         for group in wrapper.optimizer.param_groups:
             group.update(lr=0.0, weight_decay=0.0)
-        batch, found = next(iter(runner.train_dataloader)), []
+        batch, found = next(iter(runner.build_dataloader(config.train_dataloader, seed=0))), []  # training has closed its own
         for make in (step, runner.model.train_step):
             torch.manual_seed(1)
             losses = make(copy.deepcopy(batch), optim_wrapper=wrapper)
