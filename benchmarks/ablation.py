@@ -107,8 +107,9 @@ ROWS = (
         test_options=("--cfg-options", f"{TEST_SIZE}=(1280,854)")),
     Row("smaller", **STRIDE4, test_options=("--cfg-options", f"{TEST_SIZE}=(1080,720)")),
     Row("nearest", "sdcnet/sdcnetplus_r18-d8", (UNIFORM, "model.down_mode=nearest")),
-    Row("longer", "sdcnet/sdcnetplus_r18-d8", (
-        "train_cfg.max_iters=10000", "train_cfg.val_interval=5000", "optim_wrapper.optimizer.lr=1e-3", "cuda_graph=True")),
+    *(Row(name, "sdcnet/sdcnetplus_r18-d8", (
+        f"train_cfg.max_iters={length}", "train_cfg.val_interval=5000", "optim_wrapper.optimizer.lr=1e-3", "cuda_graph=True"))
+        for name, length in (("longer", 10000), ("longest", 20000))),
 )
 
 COLUMNS = {
@@ -232,16 +233,16 @@ def table(folder: Path) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", nargs="*", metavar="NAME", help="only these (default: all)")
+    parser.add_argument("--rows", nargs="*", metavar="NAME", help="only these, with all seeds or one (NAME_seed0; default: all)")
     parser.add_argument("--folder", type=Path, default=Path("work_dirs/ablation"), help="where the runs are")
     parser.add_argument("--jobs", type=int, default=1, help="rows at once; each then prints into FOLDER/<row>_seed<seed>.log")
     parser.add_argument("--list", action="store_true", help="print the commands and train nothing")
     parser.add_argument("--json", type=Path, help="write the scores there, beside those of rows that are there")
     args = parser.parse_args()
-    known = {row.name for row in ROWS}
+    known = {name for row in ROWS for name in (row.name, row.key)}
     if unknown := set(args.rows or ()) - known:
         parser.error(f"--rows: got {sorted(unknown)}, expected names of {sorted(known)}")
-    rows = [row for row in ROWS if not args.rows or row.name in args.rows]
+    rows = [row for row in ROWS if not args.rows or {row.name, row.key} & set(args.rows)]
     if args.list:
         for row in rows:
             print(*(" ".join(["python", *command]) for command in (row.train(args.folder), row.test(args.folder))), sep="\n")
