@@ -148,6 +148,8 @@ class LesionMetric(BaseMetric):
         if self.out_dir is not None:
             intervals = bootstrap_intervals(results, classes, arrays["AP"], self.bootstrap, self.seed, quantised)
         table = format_table(scores, intervals["mean"] if intervals else None)
+        if quantised:
+            table += f"\nAUPR11 n/a: {self.quantised}"
         masks = are_masks(above)
         if masks:
             table += f"\n{MASKS}"

@@ -6,6 +6,7 @@ import copy
 import csv
 import io
 import json
+import re
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -77,10 +78,14 @@ def write_maps(archives: Path, photographs: list[Path], folder: Path) -> None:
             Image.fromarray(np.round(255 * probability).astype(np.uint8)).save(folder / lesion / f"{photograph.stem}.png")
 
 
-def test_8_bit_maps_have_no_aupr11(config: Config, archives: Path, photographs: list[Path], tmp_path: Path) -> None:
+def test_8_bit_maps_have_no_aupr11(
+    config: Config, archives: Path, photographs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_maps(archives, photographs, tmp_path / "maps")
     score_predictions(config, tmp_path / "maps", tmp_path / "8 bit")
+    assert re.search("(?m)^AUPR11 n/a: .*8-bit PNGs", capsys.readouterr().out)
     score_predictions(config, archives, tmp_path / "32 bit")
+    assert "AUPR11 n/a" not in capsys.readouterr().out
     coarse, fine = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("8 bit", "32 bit"))
     for lesion in LESIONS:
         assert coarse[lesion]["AUPR11"] is None
