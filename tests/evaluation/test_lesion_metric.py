@@ -14,6 +14,7 @@ import torch
 from mmengine.logging import MMLogger
 from mmengine.structures import PixelData
 from sklearn.metrics import average_precision_score, f1_score, jaccard_score, precision_score, recall_score
+from test_score_histogram import inputs, literal_aupr11
 
 from mmseg.evaluation import LesionMetric
 from mmseg.evaluation.lesion_regions import FROC_THRESHOLDS, region_counts
@@ -282,6 +283,40 @@ def test_regions_are_those_of_the_images_added_up(tmp_path: Path) -> None:
     with (tmp_path / "per_image.csv").open() as file:
         rows = [[int(row[key]) for key in ("regions_found", "regions", "false_alarms")] for row in csv.DictReader(file)]
     assert rows == counts[:, :, FROC_THRESHOLDS.index(0.5)].reshape(-1, 3).tolist()
+
+
+def count_in_two_processes(rank: int, sets: dict[str, list[Pair]], folder: str) -> None:
+    """Three images by two processes, of which one has the first again, as samplers fill up."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    for name, pairs in sets.items():
+        metric = LesionMetric(out_dir=f"{folder}/{name}")
+        metric.dataset_meta = dict(classes=LESIONS)
+        for number in ((0, 2), (1, 0))[rank]:
+            metric.process(None, [sample(*pairs[number], name=f"{number}.jpg")])
+        metric.evaluate(3)
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_against_scikit_learn_and_the_literal_rule(tmp_path: Path) -> None:
+    """One kind of input for each lesion: random, tied, constant, lesion everywhere; and none of the first."""
+    kinds = ("random", "tied", "constant", "all lesion")
+
+    def image(seed: int) -> Pair:
+        channels = [inputs(kind, 30 * 40, seed) for kind in kinds]
+        probabilities, truth = (np.stack([channel[i] for channel in channels]).reshape(4, 30, 40) for i in (0, 1))
+        return probabilities, truth
+
+    pairs = [image(seed) for seed in range(3)]
+    empty = [(p, t * np.uint8([0, 1, 1, 1])[:, None, None]) for p, t in pairs]
+    torch.multiprocessing.spawn(count_in_two_processes, (dict(full=pairs, empty=empty), str(tmp_path)), nprocs=2)
+    full, without = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("full", "empty"))
+    for c, lesion in enumerate(LESIONS):
+        probabilities, truth = (np.concatenate([pair[i][c].ravel() for pair in pairs]) for i in (0, 1))
+        assert full[lesion]["AP"] == pytest.approx(average_precision_score(truth, probabilities), abs=1e-3)
+        assert full[lesion]["AUPR11"] == pytest.approx(literal_aupr11(probabilities, truth), abs=1e-12)
+        assert full[lesion]["sensitivity"] == pytest.approx(reference(pairs, c)["sensitivity"], abs=1e-9)
+    assert set(without["MA"].values()) == {None}
+    assert without["mean"]["AP"] == pytest.approx(np.mean([full[lesion]["AP"] for lesion in LESIONS[1:]]), abs=1e-12)
 
 
 @pytest.mark.gpu
