@@ -50,6 +50,12 @@ def test_its_first_lines_tell_its_command(name: str) -> None:
     assert any(line.startswith("# Data: ") for line in header)
 
 
+@pytest.mark.parametrize("name", [name for name in LEAVES if name.endswith("_cv.py")])
+def test_on_a_fold_the_best_checkpoint_is_kept(name: str) -> None:
+    config = load_config(CONFIGS / name)
+    assert config.default_hooks.checkpoint.save_best == "lesion/mAP" and config.val_evaluator.type == "LesionMetric"
+
+
 @pytest.mark.parametrize("name", LEAVES)
 def test_it_passes_the_check(name: str) -> None:
     register_all_modules()

@@ -32,4 +32,4 @@ model = dict(
     ],
     auxiliary_head=dict(in_channels=256))
 data_preprocessor = dict(target='index')  # where lesions overlap, the small ones win
-default_hooks = dict(checkpoint=dict(interval=250, max_keep_ckpts=2))
+default_hooks = dict(checkpoint=dict(interval=250, max_keep_ckpts=2, save_best='lesion/mAP'), samples=dict(interval=500))

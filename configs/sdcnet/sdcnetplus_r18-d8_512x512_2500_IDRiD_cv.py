@@ -5,4 +5,4 @@ _base_ = [
     '../_base_/models/sdcnetplus_r18-d8.py', '../_base_/datasets/IDRiD_cv_512x512.py', '../_base_/schedules/schedule_2500.py',
     '../default_runtime.py'
 ]
-default_hooks = dict(checkpoint=dict(interval=250, max_keep_ckpts=2))
+default_hooks = dict(checkpoint=dict(interval=250, max_keep_ckpts=2, save_best='lesion/mAP'), samples=dict(interval=500))

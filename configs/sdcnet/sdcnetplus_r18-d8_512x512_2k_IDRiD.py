@@ -5,5 +5,5 @@ _base_ = [
     '../_base_/models/sdcnetplus_r18-d8.py', '../_base_/datasets/IDRiD_512x512.py', '../_base_/schedules/schedule_2k.py',
     '../default_runtime.py'
 ]
-default_hooks = dict(checkpoint=dict(interval=250))
+default_hooks = dict(checkpoint=dict(interval=250), samples=dict(interval=500))
 model = dict(test_cfg=dict(thresholds=(0.15, 0.30, 0.16, 0.48)))  # of the highest Dice on fold 0, not of these images (docs/sdcnet.md)
