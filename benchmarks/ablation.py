@@ -5,6 +5,7 @@ ablation goes on where it was; a row that has its scores is not trained again. N
 
     python benchmarks/ablation.py [--rows isdnet sdcnetplus] [--folder work_dirs/ablation] [--jobs 1] [--json FILE]
     python benchmarks/ablation.py --list        the rows and their commands
+    python benchmarks/ablation.py --draw FILE --json FILE       the scores that are there, as a picture
 """
 
 from __future__ import annotations
@@ -231,6 +232,30 @@ def table(folder: Path) -> str:
     return "\n".join(lines)
 
 
+def draw(records: dict[str, Any], path: Path) -> None:
+    """The mean AP of every row during its training, as a picture; rows of a CPU are dashed."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter
+
+    figure = Figure(figsize=(8, 4.6), layout="constrained")
+    axis = figure.subplots()
+    for key, row in records.items():
+        curve = (row or {}).get("validation_mAP")
+        if curve:
+            on_cpu = row["trained"]["parts"][0]["device"] == "cpu"
+            name = key.replace("_seed", ", seed ") + (", CPU" if on_cpu else "")
+            axis.plot([int(step) for step in curve], [100 * value for value in curve.values()],
+                      "--o" if on_cpu else "-o", markersize=4, label=name)
+    axis.set(xscale="log", xlabel="iteration", ylabel="mean AP, percent", ylim=(0, None))
+    axis.set_xticks([1000, 2000, 5000, 10000, 20000], minor=False)
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
+    axis.xaxis.set_minor_formatter(lambda *_: "")
+    axis.grid(alpha=0.3)
+    figure.legend(loc="outside right center", fontsize=8)
+    figure.savefig(path, dpi=110)
+    print(f"wrote {path}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", nargs="*", metavar="NAME", help="only these, with all seeds or one (NAME_seed0; default: all)")
@@ -238,7 +263,13 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="rows at once; each then prints into FOLDER/<row>_seed<seed>.log")
     parser.add_argument("--list", action="store_true", help="print the commands and train nothing")
     parser.add_argument("--json", type=Path, help="write the scores there, beside those of rows that are there")
+    parser.add_argument("--draw", type=Path, metavar="FILE", help="train nothing; draw the courses of training that --json holds")
     args = parser.parse_args()
+    if args.draw:
+        if not args.json or not args.json.is_file():
+            parser.error(f"--draw: got --json {args.json}, expected a file that --json wrote")
+        draw(json.loads(args.json.read_text())["rows"], args.draw)
+        return
     known = {name for row in ROWS for name in (row.name, row.key)}
     if unknown := set(args.rows or ()) - known:
         parser.error(f"--rows: got {sorted(unknown)}, expected names of {sorted(known)}")

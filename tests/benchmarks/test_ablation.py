@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from matplotlib.axes import Axes
 
 from mmseg.engine.checkpoint import read_checkpoint, write_checkpoint
 
@@ -36,6 +37,26 @@ def test_a_row_with_scores_is_shown_and_not_trained(tmp_path: Path) -> None:
     lines = run("--rows", "isdnet", "--folder", str(tmp_path)).splitlines()
     assert "| isdnet | 0 | 25.0 | 25.0 | 25.0 | 25.0 | 25.0 | 50.0 | 37.5 |" in lines
     assert any(line.startswith("| sdcnetplus | 0 | not run") for line in lines)
+
+
+def test_one_seed_of_a_row_can_be_named() -> None:
+    trained = [line for line in run("--list", "--rows", "softmax_seed1", "isdnet").splitlines() if "tools/train.py" in line]
+    assert [line.split("work_dirs/ablation/")[1].split()[0] for line in trained] == ["softmax_seed1", "isdnet_seed0"]
+
+
+def test_courses_of_training_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import ablation
+
+    drawn: dict[str, list[float]] = {}
+    plot = Axes.plot
+    monkeypatch.setattr(Axes, "plot", lambda axis, x, y, *args, **kwargs: (
+        drawn.update({kwargs["label"]: [*x, *y]}), plot(axis, x, y, *args, **kwargs))[1])
+    rows = {f"isdnet_seed{seed}": dict(validation_mAP={"1000": 0.25, "2000": 0.5}, trained=dict(parts=[dict(device=device)]))
+            for seed, device in enumerate(("cpu", "NVIDIA"))}
+    ablation.draw(rows | dict(nearest_seed0=dict(mean={}), softmax_seed0=None), tmp_path / "curves.png")
+    assert drawn == {name: [1000, 2000, 25, 50] for name in ("isdnet, seed 0, CPU", "isdnet, seed 1")}
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_record_keeps_rows_of_other_machines_and_what_a_score_needs(tmp_path: Path) -> None:
