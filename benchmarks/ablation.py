@@ -108,6 +108,9 @@ ROWS = (
         test_options=("--cfg-options", f"{TEST_SIZE}=(1280,854)")),
     Row("smaller", **STRIDE4, test_options=("--cfg-options", f"{TEST_SIZE}=(1080,720)")),
     Row("nearest", "sdcnet/sdcnetplus_r18-d8", (UNIFORM, "model.down_mode=nearest")),
+    Row("tversky", "sdcnet/sdcnetplus_r18-d8", ("model.decode_head.1.loss_decode.1.alpha=0.3",)),
+    Row("half", "sdcnet/sdcnetplus_r18-d8", ("model.down_ratio=2",)),
+    Row("closer", "sdcnet/sdcnetplus_r18-d8", ("data_preprocessor.train_transforms.0.scale=(0.75,1.5)",)),
     *(Row(name, "sdcnet/sdcnetplus_r18-d8", (
         f"train_cfg.max_iters={length}", "train_cfg.val_interval=5000", "optim_wrapper.optimizer.lr=1e-3", "cuda_graph=True"))
         for name, length in (("longer", 10000), ("longest", 20000))),

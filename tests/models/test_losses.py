@@ -284,6 +284,25 @@ def test_lesion_dice(multi_label: tuple[Tensor, Tensor], batch_dice: bool, smoot
     assert LesionDiceLoss(batch_dice=batch_dice, smooth=smooth)(*multi_label).item() == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 0.5, 1.0])
+def test_false_alarms_may_weigh_less_than_misses(multi_label: tuple[Tensor, Tensor], alpha: float) -> None:
+    """The Tversky index by its definition, of true positives, false positives and false negatives."""
+    logit, label = as_float64(multi_label)
+    losses = []
+    for c in range(4):
+        p, t = (array[:, c][label[:, c] != 255] for array in (np.vectorize(sigmoid)(logit), label == 1))
+        if t.any():
+            hits, alarms, missed = (p * t).sum(), (p * ~t).sum(), ((1 - p) * t).sum()
+            losses.append(1 - (hits + 0.5) / (hits + alpha * alarms + (1 - alpha) * missed + 0.5))
+    assert LesionDiceLoss(alpha=alpha)(*multi_label).item() == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+@pytest.mark.parametrize("alpha", [-0.1, 1.5, float("nan")])
+def test_a_weight_of_false_alarms_is_a_share(alpha: float) -> None:
+    with pytest.raises(ValueError, match=r"LesionDiceLoss: got alpha=.*, expected a number from 0 to 1"):
+        LesionDiceLoss(alpha=alpha)
+
+
 def test_lesion_dice_of_a_softmax_head(index_map: tuple[Tensor, Tensor]) -> None:
     logit, label = as_float64(index_map)
     probability = np.apply_along_axis(softmax, 1, logit)

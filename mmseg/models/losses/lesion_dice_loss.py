@@ -13,9 +13,10 @@ __all__ = ["LesionDiceLoss"]
 
 @MODELS.register_module()
 class LesionDiceLoss(nn.Module):
-    """``1 - (2 sum(p t) + smooth) / (sum(p) + sum(t) + smooth)``, averaged over the lesions that are present.
+    """``1 - (2 sum(p t) + smooth) / (2 alpha sum(p) + 2 (1 - alpha) sum(t) + smooth)``, averaged over the lesions that are present.
 
-    Soft Dice after Milletari et al. (3DV 2016), with sums in place of their squares. A lesion without a single target pixel
+    With ``alpha=0.5`` it is soft Dice after Milletari et al. (3DV 2016), with sums in place of their squares; otherwise the
+    Tversky index of Salehi et al. (MLMI 2017), whose beta is ``1 - alpha``. A lesion without a single target pixel
     is left out of the mean: its Dice would be near 1 wherever anything is predicted and drown the others, and the pixel
     loss beside it teaches absence. With no lesion present the loss is zero.
 
@@ -25,16 +26,22 @@ class LesionDiceLoss(nn.Module):
         batch_dice: sum over the whole batch before dividing, so that a lesion of few pixels weighs by its pixels; otherwise
             each sample has a Dice of its own.
         smooth: keeps the quotient gentle where a lesion has few pixels.
+        alpha: weight of false alarms, 0 to 1, against ``1 - alpha`` of what is missed; below 0.5 more is found.
         loss_weight: factor on the result.
         loss_name: key in the log.
+
+    Raises:
+        ValueError: ``alpha`` is not from 0 to 1.
     """
 
     def __init__(
         self, use_sigmoid: bool = True, batch_dice: bool = True, smooth: float = 1.0, loss_weight: float = 1.0,
-        loss_name: str = "loss_dice",
+        loss_name: str = "loss_dice", alpha: float = 0.5,
     ) -> None:
         super().__init__()
-        self.use_sigmoid, self.batch_dice, self.smooth = use_sigmoid, batch_dice, smooth
+        if not 0 <= alpha <= 1:
+            raise ValueError(f"LesionDiceLoss: got alpha={alpha!r}, expected a number from 0 to 1")
+        self.use_sigmoid, self.batch_dice, self.smooth, self.alpha = use_sigmoid, batch_dice, smooth, alpha
         self.loss_weight, self.loss_name = loss_weight, loss_name
 
     def forward(self, seg_logit: Tensor, label: Tensor, weight: None = None, ignore_index: int = 255) -> Tensor:
@@ -67,7 +74,8 @@ class LesionDiceLoss(nn.Module):
             seg_logit, label, ignore_index)
         if self.batch_dice:
             overlap, predicted, positives = overlap.sum(0), predicted.sum(0), positives.sum(0)
-        dice = (2 * overlap + self.smooth) / (predicted + positives + self.smooth)
+        dice = (2 * overlap + self.smooth) / (
+            2 * self.alpha * predicted + 2 * (1 - self.alpha) * positives + self.smooth)
         present = (positives > 0).to(dice.dtype)
         return ((1 - dice) * present).sum() / present.sum().clamp(min=1)
 
