@@ -10,6 +10,7 @@ from torch import Tensor
 from mmseg.datasets.transforms.affine import resample
 from mmseg.registry import TRANSFORMS
 from mmseg.structures import IGNORE, flatten_masks, unpack_masks
+from mmseg.utils.device import sent_to
 
 __all__ = ["BatchLegacyAffine", "BatchLegacyDistortion"]
 
@@ -122,12 +123,12 @@ class BatchLegacyDistortion:
         random, device = batch["random"], batch["images"].device
 
         def drawn(low: float, high: float, neutral: float) -> Tensor:
-            return torch.where(random.chance(0.5), random.uniform(low, high), neutral).view(-1, 1, 1, 1).to(device)
+            return sent_to(device, torch.where(random.chance(0.5), random.uniform(low, high), neutral).view(-1, 1, 1, 1))
 
         added = drawn(-self.brightness_delta, self.brightness_delta, 0.0)
         contrast, saturation = drawn(*self.contrast_range, 1.0), drawn(*self.saturation_range, 1.0)
         turn = drawn(-self.hue_delta, self.hue_delta, 0.0) / 30  # sextants of the colour circle
-        first = random.chance(0.5).view(-1, 1, 1, 1).to(device)
+        first = sent_to(device, random.chance(0.5).view(-1, 1, 1, 1))
         images = (batch["images"].float() + added).clamp(0, 255)
         images = (images * torch.where(first, contrast, 1.0)).clamp(0, 255)
         images = _turn_hue(_saturate(images, saturation), turn)

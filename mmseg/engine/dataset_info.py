@@ -100,7 +100,7 @@ def input_differences(config: Any, written: dict[str, Any]) -> list[tuple[str, s
         found.append((f"normalisation: got mean={list(own['mean'])}, std={list(own['std'])} from the config, but the model was "
                       "trained with others", f"{where}.mean=[{mean}] {where}.std=[{std}]"))
     limits, of_its_own = (_thresholds(one) for one in (config, written))
-    if limits is not None and of_its_own not in (None, limits):
+    if _names_thresholds(config) and limits is not None and of_its_own not in (None, limits):  # else the checkpoint's are used
         found.append((f"thresholds: got {limits} from the config, but the model was trained for {of_its_own}",
                       f"model.test_cfg.thresholds={str(of_its_own).replace(' ', '')}"))
     of_training = trained_leaf(written)
@@ -111,6 +111,12 @@ def input_differences(config: Any, written: dict[str, Any]) -> list[tuple[str, s
                           f"{there[0]}x{there[1]}: lesions have another size than it has learnt",
                           f"test_dataloader.dataset.size=[{there[0]},{there[1]}]"))
     return found
+
+
+def _names_thresholds(config: Any) -> bool:
+    settings = config.get("model")
+    settings = settings.get("test_cfg") if isinstance(settings, dict) else None
+    return isinstance(settings, dict) and "thresholds" in settings
 
 
 def _thresholds(config: Any) -> float | list[float] | None:

@@ -34,7 +34,7 @@ def wait_for(device: torch.device) -> None:
 
 def sent_to(device: torch.device, numbers: torch.Tensor) -> torch.Tensor:
     """A few numbers of the CPU on a device, without waiting until a GPU has done what it was asked for before."""
-    ready = numbers.pin_memory() if device.type == "cuda" else numbers
+    ready = numbers.pin_memory() if device.type == "cuda" and numbers.device.type == "cpu" else numbers
     return ready.to(device, non_blocking=True)
 
 

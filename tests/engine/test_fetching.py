@@ -64,34 +64,54 @@ class TestNumbers:
 
 
 class TestTimes:
-    """Of a GPU whose steps take 100 ms, and are asked for in 20 ms each."""
+    """Of a GPU whose steps take 100 ms, and are asked for in 20 ms each, but the first in a second."""
 
     @pytest.fixture
     def times(self, monkeypatch: pytest.MonkeyPatch) -> list[float]:
         clock = SimpleNamespace(now=0.0)
         monkeypatch.setattr("mmengine.hooks.iter_timer_hook.time", SimpleNamespace(time=lambda: clock.now))
-        runner = SimpleNamespace(message_hub=MessageHub("times of steps"), iter=0, max_iters=10)
+        runner = SimpleNamespace(
+            message_hub=MessageHub("times of steps"), iter=0, max_iters=12, model=torch.nn.Linear(1, 1, device="meta"))
         hook: Any = IterTimerHook()
         hook.before_train(runner)
         hook.before_train_epoch(runner)
-        for runner.iter in range(7):
+        done = 0.0  # when the GPU will be done
+        for runner.iter in range(12):
             hook.before_train_iter(runner, runner.iter)
-            clock.now += 0.02
-            if runner.iter in (4, 6):  # five steps, then two
+            clock.now += 0.02 if runner.iter else 1.0
+            done = max(done, clock.now) + 0.1
+            if runner.iter in (4, 6, 11):  # of five steps, two and, after a validation, three
                 hook.fetch(runner)
-                clock.now = 0.1 * (runner.iter + 1)
+                clock.now = done
             hook.after_train_iter(runner, runner.iter)
+            if runner.iter == 8:
+                hook.fetch(runner)
+                clock.now = done + 5
+                hook.before_val_epoch(runner)
         return runner.message_hub.get_scalar("train/time").data[0].tolist()
 
     def test_a_step_that_waits_for_others_is_not_slower(self, times: list[float]) -> None:
-        assert times == pytest.approx([0.1] * 7)
+        assert times[:5] == pytest.approx([1.084, *[0.104] * 4])  # the first of them also waits for 20 ms of Python
+        assert times[5:7] == pytest.approx([0.11] * 2)
+        assert times[7:9] == pytest.approx([0.02] * 2), "nobody has waited for these"
+        assert times[9:] == pytest.approx([(0.02 + 3 * 0.1) / 3] * 3)
 
-    def test_the_log_has_them(self, run_config: MakeConfig, tmp_path: Path) -> None:
-        """By the name that configurations have."""
+    def test_what_is_fetched_in_a_step_is_fetched_before_its_time_is_taken(
+        self, run_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """By the hooks that a configuration names, in their order; on a CPU times are mmengine's."""
+        seen: list[str] = []
+        for name in ("fetch", "after_train_iter"):
+            plain = getattr(IterTimerHook, name)
+            monkeypatch.setattr(IterTimerHook, name, lambda self, *args, name=name, plain=plain, **kwargs: (
+                seen.append(name), plain(self, *args, **kwargs)))
         timer = dict(type="IterTimerHook")
-        runner = train(run_config(tmp_path, train_cfg__max_iters=1, param_scheduler=[], default_hooks__timer=timer))
+        runner = train(run_config(
+            tmp_path, train_cfg__max_iters=4, param_scheduler=[], default_hooks__timer=timer, default_hooks__logger__interval=4))
         assert [type(hook) for hook in runner.hooks if isinstance(hook, mmengine.hooks.IterTimerHook)] == [IterTimerHook]
-        assert scalars(tmp_path)[0]["time"] > 0
+        ends = [i for i, name in enumerate(seen) if name == "after_train_iter"]
+        assert len(ends) == 4 and seen[ends[-1] - 1] == "fetch"
+        assert scalars(tmp_path)[-1]["time"] > 0
 
 
 @contextlib.contextmanager
