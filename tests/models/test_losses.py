@@ -297,6 +297,15 @@ def test_false_alarms_may_weigh_less_than_misses(multi_label: tuple[Tensor, Tens
     assert LesionDiceLoss(alpha=alpha)(*multi_label).item() == pytest.approx(np.mean(losses), rel=1e-5)
 
 
+def test_a_lesion_that_is_absent_leaves_no_nan(multi_label: tuple[Tensor, Tensor]) -> None:
+    """Nothing is in the denominator where only misses count and nothing can be missed."""
+    logit, label = multi_label[0].requires_grad_(), multi_label[1]
+    loss = LesionDiceLoss(alpha=0.0, smooth=0.0)(logit, label)
+    loss.backward()
+    assert loss.isfinite() and logit.grad is not None and logit.grad.isfinite().all() and logit.grad[:, 0].any()
+    assert not logit.grad[:, 3].any()
+
+
 @pytest.mark.parametrize("alpha", [-0.1, 1.5, float("nan")])
 def test_a_weight_of_false_alarms_is_a_share(alpha: float) -> None:
     with pytest.raises(ValueError, match=r"LesionDiceLoss: got alpha=.*, expected a number from 0 to 1"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -13,7 +14,7 @@ __all__ = ["LesionDiceLoss"]
 
 @MODELS.register_module()
 class LesionDiceLoss(nn.Module):
-    """``1 - (2 sum(p t) + smooth) / (2 alpha sum(p) + 2 (1 - alpha) sum(t) + smooth)``, averaged over the lesions that are present.
+    """``1 - (2 sum(p t) + smooth) / (2 alpha sum(p) + 2 (1 - alpha) sum(t) + smooth)``, averaged over lesions that are present.
 
     With ``alpha=0.5`` it is soft Dice after Milletari et al. (3DV 2016), with sums in place of their squares; otherwise the
     Tversky index of Salehi et al. (MLMI 2017), whose beta is ``1 - alpha``. A lesion without a single target pixel
@@ -74,8 +75,8 @@ class LesionDiceLoss(nn.Module):
             seg_logit, label, ignore_index)
         if self.batch_dice:
             overlap, predicted, positives = overlap.sum(0), predicted.sum(0), positives.sum(0)
-        dice = (2 * overlap + self.smooth) / (
-            2 * self.alpha * predicted + 2 * (1 - self.alpha) * positives + self.smooth)
+        size = 2 * self.alpha * predicted + 2 * (1 - self.alpha) * positives + self.smooth
+        dice = (2 * overlap + self.smooth) / size.clamp(min=torch.finfo(size.dtype).tiny)
         present = (positives > 0).to(dice.dtype)
         return ((1 - dice) * present).sum() / present.sum().clamp(min=1)
 
