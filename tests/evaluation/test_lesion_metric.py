@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -287,7 +288,8 @@ def test_regions_are_those_of_the_images_added_up(tmp_path: Path) -> None:
 
 def count_in_two_processes(rank: int, sets: dict[str, list[Pair]], folder: str) -> None:
     """Three images by two processes, of which one has the first again, as samplers fill up."""
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2,
+                                         timeout=timedelta(seconds=60))
     for name, pairs in sets.items():
         metric = LesionMetric(out_dir=f"{folder}/{name}")
         metric.dataset_meta = dict(classes=LESIONS)
@@ -302,7 +304,7 @@ def test_two_processes_against_scikit_learn_and_the_literal_rule(tmp_path: Path)
     kinds = ("random", "tied", "constant", "all lesion")
 
     def image(seed: int) -> Pair:
-        channels = [inputs(kind, 30 * 40, seed) for kind in kinds]
+        channels = [inputs(kind, 30 * 40, 10 * seed + c) for c, kind in enumerate(kinds)]
         probabilities, truth = (np.stack([channel[i] for channel in channels]).reshape(4, 30, 40) for i in (0, 1))
         return probabilities, truth
 
