@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -79,8 +80,9 @@ class Row:
         return ["tools/train.py", self._path, *where, *options]
 
     def is_trained(self, folder: Path) -> bool:
-        """Whether this training was scored before, so that it has come to its end."""
-        return (self.run(folder) / "test" / "metrics.json").is_file()
+        """Whether this training has come to its end."""
+        run = self.run(folder)
+        return bool(read(run / ABOUT).get("done")) or (run / "test" / "metrics.json").is_file()
 
     def test(self, folder: Path) -> list[str]:
         """The command that scores its last iteration."""
@@ -108,7 +110,8 @@ ROWS = (
         test_options=("--cfg-options", f"{TEST_SIZE}=(1280,854)")),
     Row("smaller", **STRIDE4, test_options=("--cfg-options", f"{TEST_SIZE}=(1080,720)")),
     Row("nearest", "sdcnet/sdcnetplus_r18-d8", (UNIFORM, "model.down_mode=nearest")),
-    Row("tversky", "sdcnet/sdcnetplus_r18-d8", ("model.decode_head.1.loss_decode.1.alpha=0.3",)),
+    Row("tversky", "sdcnet/sdcnetplus_r18-d8", tuple(
+        f"model.{head}.loss_decode.1.alpha=0.3" for head in ("decode_head.0", "decode_head.1", "auxiliary_head"))),
     Row("half", "sdcnet/sdcnetplus_r18-d8", ("model.down_ratio=2",)),
     Row("closer", "sdcnet/sdcnetplus_r18-d8", ("data_preprocessor.train_transforms.0.scale=(0.75,1.5)",)),
     *(Row(name, "sdcnet/sdcnetplus_r18-d8", (
@@ -161,11 +164,12 @@ def record(row: Row, folder: Path) -> dict[str, Any] | None:
     details, notes = (read(path) for path in (test / "details.json", row.run(folder) / ABOUT))
     from mmseg.engine.work_dir import log_entries, scalar_logs
 
+    trained = {"trained": dict(parts=notes["parts"])} if notes else {}
     kept = {key: details[key] for key in ("intervals_95", "best_dice", "checkpoint") if key in details}
     logs = [] if row.trained else scalar_logs(row.run(folder))
     logged = [entry for log in logs for entry in log_entries(log)]
     curve = {str(entry["step"]): entry["lesion/mAP"] for entry in logged if "lesion/mAP" in entry}
-    return {**found, **kept, **({"validation_mAP": curve} if curve else {}), **({"trained": notes} if notes else {})}
+    return {**found, **kept, **({"validation_mAP": curve} if curve else {}), **trained}
 
 
 def read(path: Path) -> Any:
@@ -187,6 +191,7 @@ def run(row: Row, folder: Path, log: Path | None) -> None:
             row.run(folder).mkdir(parents=True, exist_ok=True)
             (row.run(folder) / ABOUT).write_text(json.dumps(dict(parts=parts), indent=2) + "\n")
             subprocess.run([sys.executable, *train], cwd=ROOT, check=True, stdout=out, stderr=out)
+            (row.run(folder) / ABOUT).write_text(json.dumps(dict(parts=parts, done=True), indent=2) + "\n")
         if row.raw:
             with WRITING_RAW:
                 write_raw(row, folder)
@@ -245,10 +250,10 @@ def draw(records: dict[str, Any], path: Path) -> None:
     for key, row in records.items():
         curve = (row or {}).get("validation_mAP")
         if curve:
-            on_cpu = row["trained"]["parts"][0]["device"] == "cpu"
+            on_cpu = any(part.get("device") == "cpu" for part in row.get("trained", {}).get("parts", ()))
             name = key.replace("_seed", ", seed ") + (", CPU" if on_cpu else "")
             axis.plot([int(step) for step in curve], [100 * value for value in curve.values()],
-                      "--o" if on_cpu else "-o", markersize=4, label=name)
+                      ("--" if on_cpu else "-") + "os"[len(axis.lines) // 10 % 2], markersize=4, label=name)
     axis.set(xscale="log", xlabel="iteration", ylabel="mean AP, percent", ylim=(0, None))
     axis.set_xticks([1000, 2000, 5000, 10000, 20000], minor=False)
     axis.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
@@ -279,7 +284,7 @@ def main() -> None:
     rows = [row for row in ROWS if not args.rows or {row.name, row.key} & set(args.rows)]
     if args.list:
         for row in rows:
-            print(*(" ".join(["python", *command]) for command in (row.train(args.folder), row.test(args.folder))), sep="\n")
+            print(*(shlex.join(["python", *command]) for command in (row.train(args.folder), row.test(args.folder))), sep="\n")
         return
     failed = run_all(rows, args.folder, args.jobs)
     print(table(args.folder))
