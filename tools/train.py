@@ -68,72 +68,97 @@ def earlier_run(config: Any) -> list[Path]:
     return [] if goes_on else checkpoints(config.work_dir)
 
 
+def take_over(args: argparse.Namespace, config: Any) -> None:
+    """Put what the command line says of this training into the configuration, but for ``--cfg-options``, which are in it."""
+    if args.amp:
+        config.optim_wrapper.update(type="AutocastOptimWrapper", dtype="bfloat16")
+    if args.no_validate:
+        config.val_cfg = config.val_dataloader = config.val_evaluator = None
+        if isinstance((config.get("default_hooks") or {}).get("checkpoint"), dict):
+            config.default_hooks.checkpoint.save_best = None
+    if args.resume not in (None, "auto") and args.load_from:
+        raise UserError("got --resume CKPT and --load-from CKPT, expected one of them: a resumed run has its own weights")
+    asked = config.get("resume", False)
+    config.resume = args.resume is not None or asked
+    start = args.load_from or config.get("load_from")
+    if args.resume == "auto" and start:  # a fine-tuning run: go on where it stopped, or begin as the config says
+        from mmseg.engine.resuming import resume_candidates
+
+        found = bool(resume_candidates(config.work_dir))
+        config.resume, start = found or asked, None if found else start
+    config.load_from = args.resume if args.resume not in (None, "auto") else start
+    config.randomness = {
+        **(config.get("randomness") or {}), **({} if args.seed is None else {"seed": args.seed}),
+        **({"deterministic": True} if args.deterministic else {}),
+    }
+    if config.randomness.get("deterministic"):
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it some versions of torch refuse to multiply
+
+
+def weight_files(args: argparse.Namespace, config: Any) -> list[str]:
+    """Files that the training is told to begin with, on the command line or by ``load_from``; a UserError where one is missing.
+
+    Weights that the config itself names for a backbone may be absent: training then begins from scratch, and says so.
+    """
+    named = [v for k, v in options(args.cfg_options).items() if k.endswith("init_cfg.checkpoint")]
+    files = [path for path in (*named, config.load_from) if path]
+    for path in files:
+        if not Path(path).is_file():
+            if path in (*named, args.resume, args.load_from):
+                raise UserError(f"{path}: no such file, though it was named on the command line")
+            raise UserError(f"{path}: no such file, though load_from of the config names it")
+    return files
+
+
+def refuse_to_replace(config: Any, earlier: list[Path], files: list[str], overwrite: bool) -> None:
+    """Raise a UserError where checkpoints of an earlier run would be lost unasked, or one of them is to be read."""
+    if earlier and not overwrite:
+        raise UserError(
+            f"{config.work_dir}: holds checkpoints of an earlier run ({earlier[0].name}), which this one would replace; "
+            "go on by --resume, name another --work-dir, or start afresh by --overwrite"
+        )
+    removed = [old.resolve() for old in earlier]
+    for path in files:
+        if Path(path).resolve() in removed:
+            raise UserError(f"{path}: is to be loaded, and would be removed by --overwrite; name another --work-dir")
+
+
+def train(config: Any, replaces: bool) -> None:
+    """Train, leave the other processes in peace, and say where everything is."""
+    from mmseg.apis import build_runner
+    from mmseg.engine.hooks import ReplaceRunHook
+    from mmseg.engine.work_dir import CURVES, LATEST
+
+    runner = build_runner(config)
+    if replaces:
+        runner.register_hook(ReplaceRunHook())
+    stopped = None
+    try:
+        runner.train()
+    except SystemExit as stop:  # by a signal, of which all processes know
+        stopped = stop.code
+    first, work_dir, log_dir = runner.rank == 0, Path(runner.work_dir), runner.log_dir
+    del runner
+    leave_processes()
+    if stopped is not None:
+        sys.exit(stopped)
+    if first:
+        drawn = f"curves      {work_dir / CURVES}\n" if (work_dir / CURVES).is_file() else ""
+        print(f"\ncheckpoint  {work_dir / LATEST}\n{drawn}log         {log_dir}")
+
+
 def main() -> None:
     args = parse_args()
     with exit_on_user_error():
         config = prepare_config(args, "model", "train_dataloader", "train_cfg", "optim_wrapper")
-        if args.amp:
-            config.optim_wrapper.update(type="AutocastOptimWrapper", dtype="bfloat16")
-        if args.no_validate:
-            config.val_cfg = config.val_dataloader = config.val_evaluator = None
-            if isinstance((config.get("default_hooks") or {}).get("checkpoint"), dict):
-                config.default_hooks.checkpoint.save_best = None
-        if args.resume not in (None, "auto") and args.load_from:
-            raise UserError("got --resume CKPT and --load-from CKPT, expected one of them: a resumed run has its own weights")
-        asked = config.get("resume", False)
-        config.resume = args.resume is not None or asked
-        start = args.load_from or config.get("load_from")
-        if args.resume == "auto" and start:  # a fine-tuning run: go on where it stopped, or begin as the config says
-            from mmseg.engine.resuming import resume_candidates
-
-            found = bool(resume_candidates(config.work_dir))
-            config.resume, start = found or asked, None if found else start
-        config.load_from = args.resume if args.resume not in (None, "auto") else start
-        config.randomness = {
-            **(config.get("randomness") or {}), **({} if args.seed is None else {"seed": args.seed}),
-            **({"deterministic": True} if args.deterministic else {}),
-        }
-        if config.randomness.get("deterministic"):
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it some versions of torch refuse to multiply
-        named = [v for k, v in options(args.cfg_options).items() if k.endswith("init_cfg.checkpoint")]
-        for path in [*named, config.load_from]:
-            if path and not Path(path).is_file():
-                if path not in (*named, args.resume, args.load_from):
-                    raise UserError(f"{path}: no such file, though load_from of the config names it")
-                raise UserError(f"{path}: no such file, though it was named on the command line")
-        earlier = earlier_run(config) if is_first_process(args.launcher) else []
-        if earlier and not args.overwrite:
-            raise UserError(
-                f"{config.work_dir}: holds checkpoints of an earlier run ({earlier[0].name}), which this one would replace; "
-                "go on by --resume, name another --work-dir, or start afresh by --overwrite"
-            )
-        removed = [old.resolve() for old in earlier]
-        for path in filter(None, [*named, config.load_from]):
-            if Path(path).resolve() in removed:
-                raise UserError(f"{path}: is to be loaded, and would be removed by --overwrite; name another --work-dir")
-        if not args.no_check and is_first_process(args.launcher):
+        take_over(args, config)
+        files = weight_files(args, config)
+        first = is_first_process(args.launcher)
+        earlier = earlier_run(config) if first else []
+        refuse_to_replace(config, earlier, files, args.overwrite)
+        if first and not args.no_check:
             check(config, local_processes(args.launcher))
-
-        from mmseg.apis import build_runner
-        from mmseg.engine.hooks import ReplaceRunHook
-        from mmseg.engine.work_dir import CURVES, LATEST
-
-        runner = build_runner(config)
-        if earlier:
-            runner.register_hook(ReplaceRunHook())
-        stopped = None
-        try:
-            runner.train()
-        except SystemExit as stop:  # by a signal, of which all processes know
-            stopped = stop.code
-        first, work_dir, log_dir = runner.rank == 0, Path(runner.work_dir), runner.log_dir
-        del runner
-        leave_processes()
-        if stopped is not None:
-            sys.exit(stopped)
-        if first:
-            drawn = f"curves      {work_dir / CURVES}\n" if (work_dir / CURVES).is_file() else ""
-            print(f"\ncheckpoint  {work_dir / LATEST}\n{drawn}log         {log_dir}")
+        train(config, replaces=bool(earlier))
 
 
 if __name__ == "__main__":
