@@ -44,7 +44,8 @@ def write_report(folder: str | Path, pictures: ReportPictures, command: str, con
         rows = list(csv.DictReader(file))
     lesions = [name for name in scores if name != "mean"]
     test_set = details.get("test_set") or {}
-    told = [details.get("checkpoint"), " ".join(map(str, test_set.values())), details.get("prediction")]
+    told = [details.get("checkpoint"), _training(details.get("training") or {}), " ".join(map(str, test_set.values())),
+            details.get("prediction")]
     told = [text for text in told if text]
     parts = [
         f"<h1>Lesion segmentation: test results</h1><p>{details['images']} images, {escape(details['threshold'])}, "
@@ -68,6 +69,12 @@ def write_report(folder: str | Path, pictures: ReportPictures, command: str, con
     with whole_file(path) as unfinished:
         unfinished.write_text(page, encoding="utf-8", errors="replace")
     return path
+
+
+def _training(meta: Mapping[str, Any]) -> str:
+    """How a checkpoint says that it was trained."""
+    words = {"config_name": "trained by {}.py", "iter": "{} iterations", "seed": "seed {}", "init": "starting from {}"}
+    return ", ".join(words[key].format(meta[key]) for key in words if key in meta)
 
 
 def _section(title: str, body: str) -> str:

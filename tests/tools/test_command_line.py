@@ -379,6 +379,7 @@ class TestRuns:
         details = json.loads(results.with_name("details.json").read_text())
         assert details["test_set"] == dict(type="SyntheticFundusDataset", split="test")
         assert re.fullmatch(r"\w+\.pth, SHA-256 [0-9a-f]{64}", details["checkpoint"])
+        assert {key: details["training"][key] for key in ("config_name", "iter")} == dict(config_name="tiny", iter=1)
         tuned = details["tuned"]
         assert [tuned[lesion]["threshold"] for lesion in ("MA", "HE", "EX", "SE")] == [0.1, 0.2, 0.3, 0.4]  # the checkpoint's
         assert len(list((home / "show").glob("*_overlay.png"))) == 3

@@ -51,6 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         metric.process(None, [sample.to_dict()])
         pictures.add(name, np.full((48, 72, 3), (160, 80, 20 + 30 * i), np.uint8), probabilities > 0.5, truth)
+    metric.about = dict(training=dict(config_name="sdcnet_<own>", iter=40000, seed=3, init="scratch"))
     metric.evaluate(len(names))
     write_report(out, pictures, "python tools/test.py <config> & co", dict(lr="'</pre><b>'"))
     return out
@@ -73,6 +74,10 @@ def test_texts_are_escaped(page: str) -> None:
     assert "alert('x')<" not in page
     assert "&lt;script&gt;alert(" in page
     assert "python tools/test.py &lt;config&gt; &amp; co" in page
+
+
+def test_it_says_how_the_network_was_trained(page: str) -> None:
+    assert "trained by sdcnet_&lt;own&gt;.py, 40000 iterations, seed 3, starting from scratch;" in page
     assert "&quot;lr&quot;: &quot;&#x27;&lt;/pre&gt;&lt;b&gt;&#x27;&quot;" in page
 
 

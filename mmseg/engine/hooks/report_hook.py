@@ -35,6 +35,7 @@ class ReportHook(Hook):
         self.out_dir, self.command = out_dir, command
         self._pictures = ReportPictures()
         self._trained_on = 0
+        self._training: dict[str, Any] = {}
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         """Thresholds of the metric go before those of the model. Scores on images that it was trained on mean nothing."""
@@ -42,7 +43,9 @@ class ReportHook(Hook):
         self._trained_on = len(found.certain)
         for line in found.warnings("test_dataloader"):
             runner.logger.warning(line)
-        stored = checkpoint.get("meta", {}).get("thresholds")
+        meta = checkpoint.get("meta", {})
+        stored = meta.get("thresholds")
+        self._training = {key: meta[key] for key in ("config_name", "iter", "seed", "init") if meta.get(key) is not None}
         for metric in runner.test_evaluator.metrics:
             if isinstance(metric, LesionMetric):
                 classes = metric.dataset_meta["classes"]
@@ -53,7 +56,8 @@ class ReportHook(Hook):
         file, test_set = runner.cfg.get("load_from"), summarise_datasets(runner.cfg.test_dataloader.dataset)
         for metric in runner.test_evaluator.metrics:
             if isinstance(metric, LesionMetric):
-                metric.about = dict(test_set=test_set, trained_on=self._trained_on, prediction=_prediction(runner), **(
+                metric.about = dict(
+                    test_set=test_set, trained_on=self._trained_on, training=self._training, prediction=_prediction(runner), **(
                     dict(checkpoint=f"{Path(file).name}, SHA-256 {file_sha256(file)}") if file else {}))
 
     def after_test_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
