@@ -101,7 +101,7 @@ class CommandLines(Surface):
     def _run(tool: str, words: list[str], home: Path) -> int:
         """The exit code; what would train or test ends after the configuration has been checked."""
 
-        def build(config: Config) -> None:
+        def build(config: Config, *_: Any) -> None:
             check_config(config)
             raise SystemExit(0)
 
@@ -111,7 +111,8 @@ class CommandLines(Surface):
         try:
             with (
                 mock.patch.dict(os.environ, environment), mock.patch.object(sys, "argv", [tool, *words]),
-                mock.patch("mmseg.apis.build_runner", build), mock.patch.object(sys, "path", [str(ROOT / "tools"), *sys.path]),
+                mock.patch("mmseg.apis.build_runner", build), mock.patch("mmseg.apis.runs.build_runner", build),
+                mock.patch.object(sys, "path", [str(ROOT / "tools"), *sys.path]),
                 contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()),
             ):
                 runpy.run_path(str(ROOT / "tools" / tool), run_name="__main__")
