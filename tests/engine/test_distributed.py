@@ -141,7 +141,7 @@ def same_scores(one: Path, two: Path) -> bool:
 
     def numbers(folder: Path) -> list[Any]:
         scores, details = (json.loads((folder / name).read_text()) for name in ("metrics.json", "details.json"))
-        whose = ("test_set", "trained_on", "prediction", "checkpoint")
+        whose = ("test_set", "trained_on", "training", "prediction", "checkpoint")
         rows = sorted((folder / "per_image.csv").read_text().splitlines())
         return [scores, {key: value for key, value in details.items() if key not in whose}, rows]
 
