@@ -74,11 +74,11 @@ def test_texts_are_escaped(page: str) -> None:
     assert "alert('x')<" not in page
     assert "&lt;script&gt;alert(" in page
     assert "python tools/test.py &lt;config&gt; &amp; co" in page
+    assert "&quot;lr&quot;: &quot;&#x27;&lt;/pre&gt;&lt;b&gt;&#x27;&quot;" in page
 
 
 def test_it_says_how_the_network_was_trained(page: str) -> None:
     assert "trained by sdcnet_&lt;own&gt;.py, 40000 iterations, seed 3, starting from scratch;" in page
-    assert "&quot;lr&quot;: &quot;&#x27;&lt;/pre&gt;&lt;b&gt;&#x27;&quot;" in page
 
 
 def test_scores_with_their_intervals(page: str, folder: Path) -> None:
