@@ -100,7 +100,8 @@ def input_differences(config: Any, written: dict[str, Any]) -> list[tuple[str, s
         found.append((f"normalisation: got mean={list(own['mean'])}, std={list(own['std'])} from the config, but the model was "
                       "trained with others", f"{where}.mean=[{mean}] {where}.std=[{std}]"))
     limits, of_its_own = (_thresholds(one) for one in (config, written))
-    if _names_thresholds(config) and limits is not None and of_its_own not in (None, limits):  # else the checkpoint's are used
+    named = "thresholds" in _test_settings(config)  # else the checkpoint's are used
+    if named and limits is not None and of_its_own not in (None, limits):
         found.append((f"thresholds: got {limits} from the config, but the model was trained for {of_its_own}",
                       f"model.test_cfg.thresholds={str(of_its_own).replace(' ', '')}"))
     of_training = trained_leaf(written)
@@ -113,17 +114,16 @@ def input_differences(config: Any, written: dict[str, Any]) -> list[tuple[str, s
     return found
 
 
-def _names_thresholds(config: Any) -> bool:
-    settings = config.get("model")
-    settings = settings.get("test_cfg") if isinstance(settings, dict) else None
-    return isinstance(settings, dict) and "thresholds" in settings
+def _test_settings(config: Any) -> dict[str, Any]:
+    """``model.test_cfg``, empty where there is none."""
+    model = config.get("model")
+    settings = model.get("test_cfg") if isinstance(model, dict) else None
+    return settings if isinstance(settings, dict) else {}
 
 
 def _thresholds(config: Any) -> float | list[float] | None:
     """Of a model: one number for all lesions where that says it; None where pixels are of their likeliest class."""
-    settings = config.get("model")
-    settings = settings.get("test_cfg") if isinstance(settings, dict) else None
-    limits = settings.get("thresholds", 0.5) if isinstance(settings, dict) else 0.5
+    limits = _test_settings(config).get("thresholds", 0.5)
     if not isinstance(limits, (list, tuple)):
         return limits
     return limits[0] if len(set(limits)) == 1 else list(limits)  # a published configuration has lists for tuples
