@@ -177,6 +177,11 @@ def read(path: Path) -> Any:
     return json.loads(path.read_text()) if path.is_file() else {}
 
 
+def write(path: Path, content: Any) -> None:
+    """The opposite of :func:`read`."""
+    path.write_text(json.dumps(content, indent=2) + "\n")
+
+
 def run(row: Row, folder: Path, log: Path | None) -> None:
     """Train it where it is not trained, and score it where it has no scores; their output goes into a file, if one is given."""
     train, test = row.train(folder), row.test(folder)
@@ -187,11 +192,11 @@ def run(row: Row, folder: Path, log: Path | None) -> None:
             out = stack.enter_context(log.open("a"))
         if not row.is_trained(folder):
             notes = read(row.run(folder) / ABOUT)
-            parts = [*notes.get("parts", []), about()]  # each time it goes on, by what is there then
+            notes["parts"] = [*notes.get("parts", []), about()]  # each time it goes on, by what is there then
             row.run(folder).mkdir(parents=True, exist_ok=True)
-            (row.run(folder) / ABOUT).write_text(json.dumps(dict(parts=parts), indent=2) + "\n")
+            write(row.run(folder) / ABOUT, notes)
             subprocess.run([sys.executable, *train], cwd=ROOT, check=True, stdout=out, stderr=out)
-            (row.run(folder) / ABOUT).write_text(json.dumps(dict(parts=parts, done=True), indent=2) + "\n")
+            write(row.run(folder) / ABOUT, dict(notes, done=True))
         if row.raw:
             with WRITING_RAW:
                 write_raw(row, folder)

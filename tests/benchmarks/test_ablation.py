@@ -131,6 +131,29 @@ def test_a_training_that_was_scored_is_only_scored_again(tmp_path: Path, monkeyp
     assert [sorted(part) for part in notes["parts"]] == [["commit", "date", "device", "dtype", "machine"]]
 
 
+def test_a_training_that_goes_on_tells_both_its_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import ablation
+
+    codes, started = [1, 0], []
+
+    def start(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        started.append(command[1])
+        if command[1] == "tools/train.py" and codes.pop(0):
+            raise subprocess.CalledProcessError(1, command)
+        return subprocess.CompletedProcess(command, 0, stdout="")
+
+    monkeypatch.setattr(ablation.subprocess, "run", start)
+    row = next(row for row in ablation.ROWS if row.key == "sigmoid_seed0")
+    with pytest.raises(subprocess.CalledProcessError):
+        ablation.run(row, tmp_path, None)
+    assert not row.is_trained(tmp_path)
+    ablation.run(row, tmp_path, None)
+    assert row.is_trained(tmp_path) and started[-1] == "tools/test.py"
+    notes = json.loads((tmp_path / "sigmoid_seed0/about.json").read_text())
+    assert [sorted(part) for part in notes["parts"]] == [["commit", "date", "device", "dtype", "machine"]] * 2
+
+
 def test_rows_at_once_train_first_and_print_into_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each training once, also where several rows score it."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
